@@ -1,0 +1,1 @@
+"""Everything Gradio: the frame, the shared widgets and one module per stage."""
