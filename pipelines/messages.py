@@ -15,7 +15,7 @@ MAX_CHARACTERS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `extra` holds the further keys that templates know (`tool_calls`, `name`, `reasoning_content`, …)."""
+    """One turn. `extra` holds further keys that templates know (`tool_calls`, `name`, …)."""
 
     role: str
     content: str
@@ -25,8 +25,8 @@ class Message:
 def parse_messages(value: object) -> tuple[Message, ...]:
     """Check a list of `{role, content, …}` dictionaries, as JSON gives it.
 
-    Raises InputError naming the message (counted from 1) and what it lacks. Roles outside `ROLES` are let through:
-    whether a template knows them is for the template to say.
+    Raises InputError naming the message (counted from 1) and what it lacks. Roles outside `ROLES` are
+    let through: whether a template knows them is for the template to say.
     """
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise InputError("not a list of messages", "messages", 'Write [{"role": "user", "content": "…"}].')

@@ -1,4 +1,4 @@
-"""What a person decides when starting the studio: the command line, with an environment variable for each option."""
+"""What a person decides when starting the studio: command line options, each with an environment variable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of the command line. `memory_budget` is in bytes, None meaning a share of the machine's memory."""
+    """The options of the command line. `memory_budget`: bytes; None is a share of the machine's memory."""
 
     host: str = "127.0.0.1"
     port: int = 7860
@@ -45,7 +45,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     A wrong value ends the process with one line on standard error and exit status 2.
     """
     parser = _parser()
-    defaults = {}
+    defaults: dict[str, object] = {}
     for field in fields(Settings):
         given = environ.get(f"STUDIO_{field.name.upper()}")
         if given is not None:
@@ -53,8 +53,7 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
                 defaults[field.name] = _CONVERT[field.name](given)
             except ValueError as error:
                 parser.error(f"STUDIO_{field.name.upper()}: {error}")
-    parser.set_defaults(**defaults)
-    return Settings(**vars(parser.parse_args(argv)))
+    return Settings(**defaults | vars(parser.parse_args(argv)))  # type: ignore[arg-type]
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -65,12 +64,17 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="studio.py", description="The fine-tuning studio.", allow_abbrev=False)
+    parser = _OneLineParser(
+        prog="studio.py",
+        description="The fine-tuning studio.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
     for name, (metavar, help_text) in _OPTIONS.items():
         flag = "--" + name.replace("_", "-")
         help_text = f"{help_text} [STUDIO_{name.upper()}]"
         if metavar is None:
-            parser.add_argument(flag, dest=name, action="store_true", default=False, help=help_text)
+            parser.add_argument(flag, dest=name, action="store_true", help=help_text)
         else:
             default = getattr(Settings(), name)
             parser.add_argument(
