@@ -76,10 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         if metavar is None:
             parser.add_argument(flag, dest=name, action="store_true", help=help_text)
         else:
-            default = getattr(Settings(), name)
-            parser.add_argument(
-                flag, dest=name, metavar=metavar, type=_type(name), default=default, help=help_text
-            )
+            parser.add_argument(flag, dest=name, metavar=metavar, type=_type(name), help=help_text)
     return parser
 
 
