@@ -1,0 +1,1 @@
+// Served with the page. Nothing here reads or writes what a person typed.

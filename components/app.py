@@ -1,0 +1,83 @@
+"""The page: title, running pair, and the eight tabs in the chapter's order."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+
+import gradio as gr
+
+from components import (
+    stage_base_vs_chat,
+    stage_data,
+    stage_lora,
+    stage_practice,
+    stage_problem,
+    stage_qlora,
+    stage_sft,
+    stage_templates,
+    theme,
+)
+from components.context import Studio
+from components.lesson import Lesson
+from pipelines.settings import Settings
+from pipelines.stages import ASSETS, STAGES
+
+TITLE = "The fine-tuning studio"
+
+_BUILD: dict[str, Callable[[Studio, Lesson], None]] = {
+    "problem": stage_problem.build,
+    "sft": stage_sft.build,
+    "data": stage_data.build,
+    "templates": stage_templates.build,
+    "lora": stage_lora.build,
+    "qlora": stage_qlora.build,
+    "practice": stage_practice.build,
+    "base-vs-chat": stage_base_vs_chat.build,
+}
+
+# The address always names the open tab, and a link that names one opens it.
+_OPEN_LINKED = """() => {
+  const wanted = new URLSearchParams(location.search).get("tab");
+  return %s.includes(wanted) ? {selected: wanted, __type__: "update"} : {__type__: "update"};
+}"""
+_LINK = """() => {
+  const link = new URL(location.href);
+  link.searchParams.set("tab", %s);
+  history.replaceState(history.state, "", link);
+}"""
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The whole page, not yet served. Imports nothing that loads models."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        lesson = Lesson()
+        with gr.Row(elem_classes="masthead"):
+            gr.HTML(f"<h1>{TITLE}</h1>", elem_classes="title")
+        with gr.Tabs(elem_classes="stages", overflow_behavior="wrap") as tabs:
+            for stage in STAGES:
+                _BUILD[stage.key](studio, lesson)
+        for tab in tabs.children:
+            tab.select(None, None, None, js=_LINK % json.dumps(tab.id), api_visibility="private")
+        keys = json.dumps([stage.key for stage in STAGES])
+        page.load(None, None, [tabs], js=_OPEN_LINKED % keys, api_visibility="private")
+        lesson.connect(page)
+    return page
+
+
+def serve(page: gr.Blocks, settings: Settings) -> None:
+    """Start serving and return; the caller decides how long."""
+    page.launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        share=settings.share,
+        prevent_thread_lock=True,
+        show_error=True,
+        theme=theme.theme(),
+        css_paths=[theme.CSS],
+        head=f"<script>{(ASSETS / 'js' / 'studio.js').read_text(encoding='utf-8')}</script>",
+        mcp_server=importlib.util.find_spec("mcp") is not None,
+        footer_links=["api", "settings"],
+        ssr_mode=False,
+    )

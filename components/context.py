@@ -1,0 +1,43 @@
+"""What every tab is handed: the settings, the models and the runs of this process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.finetune import FinetuneService
+    from pipelines.models import ModelManager
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """One per process. Tests build it with doubles in place of `manager` and `runs`."""
+
+    settings: Settings
+    manager: ModelManager
+    runs: FinetuneService
+
+    @classmethod
+    def of(cls, settings: Settings) -> Studio:
+        """The studio as these settings ask for; loads no weights and starts no process."""
+        from pipelines.finetune import FinetuneService
+        from pipelines.models import ModelManager
+
+        manager = ModelManager(settings)
+        return cls(settings, manager, FinetuneService(settings, manager))
+
+    def warm_up(self) -> None:
+        """Load the running pair and start the training worker, after the page is served and beside it."""
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        self.manager.preload(("base", "instruct"))
+        self.runs.warm_up()
+
+    def close(self) -> None:
+        """End the training worker; models go with the process."""
+        self.runs.close()

@@ -1,0 +1,85 @@
+"""The lesson state: what a person chose in one tab is chosen in the others, and is still there after a reload.
+
+It lives in the browser's local storage and is copied between components in the browser, so no server round trip
+is made and two people never share it. A tab takes part by binding a component to a key.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import gradio as gr
+
+AnyComponent = TypeVar("AnyComponent", bound=gr.components.Component)
+
+DEFAULTS: dict[str, Any] = {
+    "prompt": "What is the capital of France?",
+    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    "template": "pocket",
+    "model": "base",
+    "r": 16,
+    "alpha": 32,
+    "targets": "all-linear",
+    "quant": "nf4",
+    "run": "",
+}
+
+
+class Lesson:
+    """Made once per page, before the tabs; `connect` is called once after them."""
+
+    def __init__(self) -> None:
+        # The text is not secret, it only has to be readable again after a restart of the studio.
+        self.state = gr.BrowserState(DEFAULTS, storage_key="fine-tuning-studio", secret="fine-tuning-studio")
+        self._bound: dict[str, list[gr.components.Component]] = {}
+
+    def default(self, key: str) -> Any:
+        """The value of `key` before anybody chose one."""
+        return DEFAULTS[key]
+
+    def bind(self, key: str, component: AnyComponent) -> AnyComponent:
+        """Let `component` show and set the lesson's `key` (one of `DEFAULTS`); returns the component.
+
+        Its own listeners hear a value that comes from another tab through `.change`, as they would hear typing.
+        """
+        if key not in DEFAULTS:
+            raise KeyError(f"the lesson has no '{key}'; it has {', '.join(DEFAULTS)}")
+        self._bound.setdefault(key, []).append(component)
+        return component
+
+    def connect(self, page: gr.Blocks) -> None:
+        """Wire the bound components to each other and to the browser's storage."""
+        for key, components in self._bound.items():
+            for component in components:
+                others = [other for other in components if other is not component]
+                component.input(  # type: ignore[attr-defined]
+                    None,
+                    [component, self.state],
+                    [self.state, *others],
+                    js=_spread(key, len(others)),
+                    show_progress="hidden",
+                    api_visibility="private",
+                )
+        pairs = [(key, component) for key, components in self._bound.items() for component in components]
+        if pairs:
+            page.load(
+                None,
+                [self.state],
+                [component for _, component in pairs],
+                js=_restore([key for key, _ in pairs]),
+                show_progress="hidden",
+                api_visibility="private",
+            )
+
+
+def _spread(key: str, others: int) -> str:
+    """JavaScript: the state with `key` replaced, and the value once for each other component."""
+    name = json.dumps(key)
+    return f"(value, state) => [{{...state, [{name}]: value}}, ...Array({others}).fill(value)]"
+
+
+def _restore(keys: list[str]) -> str:
+    """JavaScript: the stored value of each key, or its default where an older studio had none."""
+    defaults = json.dumps(DEFAULTS, ensure_ascii=False)
+    return f"(state) => {{ const all = {{...{defaults}, ...state}}; return {json.dumps(keys)}.map((k) => all[k]); }}"

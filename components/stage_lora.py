@@ -1,0 +1,13 @@
+"""Stage 5, LoRA: a small change in place of a whole model."""
+
+from __future__ import annotations
+
+from components.context import Studio
+from components.frame import stage_frame
+from components.lesson import Lesson
+
+
+def build(studio: Studio, lesson: Lesson) -> None:
+    """Draw the tab."""
+    with stage_frame("lora"):
+        pass

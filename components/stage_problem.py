@@ -1,0 +1,13 @@
+"""Stage 1, Problem: a pretrained model knows, but does not answer."""
+
+from __future__ import annotations
+
+from components.context import Studio
+from components.frame import stage_frame
+from components.lesson import Lesson
+
+
+def build(studio: Studio, lesson: Lesson) -> None:
+    """Draw the tab."""
+    with stage_frame("problem"):
+        pass

@@ -1,0 +1,56 @@
+"""The fine-tuning studio: `python studio.py`, then open the printed address."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+from pipelines.settings import Settings, parse_settings
+
+
+def main() -> int:
+    """Serve the page until the process is told to end; returns the exit status."""
+    settings = parse_settings(sys.argv[1:], os.environ)
+    if taken := _why_not_listen(settings):
+        print(f"studio.py: {taken}", file=sys.stderr)
+        return 1
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+
+    # Gradio asks the internet for its newest version unless this is set before it is imported.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from components import app
+    from components.context import Studio
+
+    studio = Studio.of(settings)
+    page = app.build(studio)
+    try:
+        app.serve(page, settings)
+        studio.warm_up()
+        ended.wait()
+    finally:
+        studio.close()
+        page.close()
+    return 0
+
+
+def _why_not_listen(settings: Settings) -> str:
+    """Empty when the port is free; else one sentence. Asked before the slow imports, so that it comes at once."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
+    except OSError as error:
+        return (
+            f"cannot listen on {settings.host}:{settings.port} ({(error.strerror or str(error)).lower()}); "
+            f"choose another port, for example --port {settings.port % 65535 + 1}"
+        )
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
