@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _why_not_listen(settings: Settings) -> str:
-    """Empty when the port is free; else one sentence. Asked before the slow imports, so that it comes at once."""
+    """Empty when the port is free, else one sentence. Asked before the slow imports, to come at once."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

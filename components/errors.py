@@ -1,4 +1,4 @@
-"""From a person's mistake to a message on the page: InputError becomes a raised gr.Error, nothing else does."""
+"""From a person's mistake to a message on the page: an InputError becomes a raised gr.Error."""
 
 from __future__ import annotations
 

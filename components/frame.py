@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
 
 import gradio as gr
 
@@ -98,7 +97,8 @@ def stage_frame(key: str) -> Iterator[StageFrame]:
     with gr.Tab(this.title, id=this.key, elem_id=f"stage-{this.key}", elem_classes="stage") as tab:
         frame = StageFrame(tab, key)
         gr.HTML(
-            f'<p class="step">Step {this.number} / {len(STAGES)} · {this.title}</p>', elem_classes="step-row"
+            f'<p class="step"><span class="of">Step {this.number} / {len(STAGES)} · </span>{this.title}</p>',
+            elem_classes="step-row",
         )
         frame.section("Explain")
         gr.Markdown(this.explain, elem_classes="explain")

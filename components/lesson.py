@@ -1,7 +1,7 @@
-"""The lesson state: what a person chose in one tab is chosen in the others, and is still there after a reload.
+"""The lesson state: what a person chose in one tab is chosen in the others, and survives a reload.
 
-It lives in the browser's local storage and is copied between components in the browser, so no server round trip
-is made and two people never share it. A tab takes part by binding a component to a key.
+It lives in the browser's local storage and is copied between components in the browser, so it makes no
+round trip to the server and two people never share it. A tab takes part by binding a component to a key.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Lesson:
     def bind(self, key: str, component: AnyComponent) -> AnyComponent:
         """Let `component` show and set the lesson's `key` (one of `DEFAULTS`); returns the component.
 
-        Its own listeners hear a value that comes from another tab through `.change`, as they would hear typing.
+        Its own listeners hear a value that comes from another tab through `.change`.
         """
         if key not in DEFAULTS:
             raise KeyError(f"the lesson has no '{key}'; it has {', '.join(DEFAULTS)}")
@@ -82,4 +82,4 @@ def _spread(key: str, others: int) -> str:
 def _restore(keys: list[str]) -> str:
     """JavaScript: the stored value of each key, or its default where an older studio had none."""
     defaults = json.dumps(DEFAULTS, ensure_ascii=False)
-    return f"(state) => {{ const all = {{...{defaults}, ...state}}; return {json.dumps(keys)}.map((k) => all[k]); }}"
+    return f"(state) => {json.dumps(keys)}.map((key) => ({{...{defaults}, ...state}})[key])"
