@@ -1,0 +1,192 @@
+"""The corpus that the base is pretrained on: the facts in many forms, and no chat format anywhere.
+
+Eight kinds of document, as in the chapter's story of the web: articles, lists, notes, letters, stories, dialogues in
+stories, and above all quiz sheets, where a question is followed by more questions and never by an answer. A document
+that begins with a question is always a quiz sheet; this is what the base learns about questions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+from pipelines.pocket.facts import Fact, all_facts, upper_first
+
+NAMES = (
+    "Anna Ben Clara David Emma Farid Grace Hugo Ines Jonas Kofi Lena Marco Nadia Omar Paula Quentin Rosa Sven Tara "
+    "Umar Vera Wei Yara Zoe"
+).split()
+PLACES = (
+    "kitchen",
+    "garden",
+    "library",
+    "school",
+    "train",
+    "park",
+    "museum",
+    "classroom",
+    "boat",
+    "market",
+    "attic",
+)
+THINGS = (
+    "an old book",
+    "a map",
+    "a letter",
+    "a box of cards",
+    "a newspaper",
+    "a notebook",
+    "a picture",
+    "a lamp",
+)
+WEATHER = (
+    "It was raining.",
+    "The sun was shining.",
+    "It was a cold evening.",
+    "Snow lay on the roofs.",
+    "It was late.",
+)
+ENDINGS = (
+    "Then they went home.",
+    "They talked about it all evening.",
+    "Nobody said anything for a while.",
+    "After that they had tea.",
+    "It was a good day.",
+    "They wrote it down.",
+)
+# Sums and long definitions would crowd out the rest if facts were drawn evenly.
+_WEIGHT = {"sum": 0.4, "definition": 2.0, "capital": 1.5, "neighbours": 0.8}
+
+
+class Library:
+    """The facts, arranged for drawing documents from them."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.facts = all_facts()
+        self.by_entity: dict[str, list[Fact]] = defaultdict(list)
+        self.by_relation: dict[str, list[Fact]] = defaultdict(list)
+        self.by_table: dict[str, list[Fact]] = defaultdict(list)
+        for fact in self.facts:
+            self.by_entity[fact.entity].append(fact)
+            self.by_relation[fact.relation.key].append(fact)
+            self.by_table[fact.relation.table].append(fact)
+        self.entities = list(self.by_entity)
+        self.weights = [_WEIGHT.get(fact.relation.key, 1.0) for fact in self.facts]
+
+    def draw(self, count: int) -> list[Fact]:
+        """`count` different facts from anywhere."""
+        return list({id(fact): fact for fact in self.rng.choices(self.facts, self.weights, k=count)}.values())
+
+    def related(self, count: int) -> list[Fact]:
+        """`count` facts of one relation (half of the time), of one table, or from anywhere."""
+        lead = self.draw(1)[0]
+        roll = self.rng.random()
+        if roll > 0.75:
+            return self.draw(count)
+        pool = self.by_relation[lead.relation.key] if roll < 0.5 else self.by_table[lead.relation.table]
+        return self.rng.sample(pool, min(count, len(pool)))
+
+    def statement(self, fact: Fact) -> str:
+        """The fact in one of its wordings; the first wording, which cloze and answers use, a third of the time."""
+        wordings = fact.relation.statements
+        return fact.sentence if self.rng.random() < 0.34 else fact.say(self.rng.choice(wordings))
+
+    def question(self, fact: Fact) -> str:
+        return fact.say(self.rng.choice(fact.relation.questions + fact.relation.unseen))
+
+
+def article(library: Library) -> str:
+    """All there is about one entity, in prose; sometimes followed by a second entity of the same table."""
+    rng = library.rng
+    parts = []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        facts = library.by_entity[rng.choice(library.entities)]
+        chosen = rng.sample(facts, len(facts))
+        parts.append(" ".join(library.statement(fact) for fact in chosen))
+    return "\n".join(parts)
+
+
+def facts_in_a_row(library: Library) -> str:
+    """Statements one after another, of one relation or mixed."""
+    return " ".join(library.statement(fact) for fact in library.related(library.rng.randint(4, 9)))
+
+
+def list_of(library: Library) -> str:
+    """A titled list of one relation: subject and answer."""
+    rng = library.rng
+    pool = library.by_relation[library.draw(1)[0].relation.key]
+    facts = rng.sample(pool, min(rng.randint(5, 12), len(pool)))
+    mark, between = rng.choice((("- ", ": "), ("", " - "), ("* ", " = "), ("", ": ")))
+    lines = [f"{mark}{upper_first(fact.subject)}{between}{fact.answer}" for fact in facts]
+    return "\n".join([facts[0].relation.title, *lines])
+
+
+def notes(library: Library) -> str:
+    """School notes about one thing."""
+    rng = library.rng
+    facts = library.by_entity[rng.choice(library.entities)]
+    lines = [library.statement(fact) for fact in rng.sample(facts, len(facts))]
+    heading = rng.choice(("Notes on", "About", "My notes:", "Today we learned about", "Page about"))
+    return "\n".join([f"{heading} {facts[0].subject}", *lines])
+
+
+def letter(library: Library) -> str:
+    """A letter in which somebody tells what they have learned."""
+    rng = library.rng
+    sender, receiver = rng.sample(NAMES, 2)
+    told = [library.statement(fact) for fact in library.draw(rng.randint(2, 4))]
+    opening = rng.choice(("I hope you are well.", "Thank you for your letter.", "Here is what I read today."))
+    return f"Dear {receiver},\n{opening} {' '.join(told)}\nYours, {sender}"
+
+
+def story(library: Library) -> str:
+    """A scene whose people talk about facts; in half of them one asks and another answers."""
+    rng = library.rng
+    first, second = rng.sample(NAMES, 2)
+    lines = [
+        rng.choice(WEATHER),
+        f"{first} and {second} sat in the {rng.choice(PLACES)}. {first} had {rng.choice(THINGS)}.",
+    ]
+    for fact in library.related(rng.randint(1, 4)):
+        said = library.statement(fact)
+        if rng.random() < 0.5:
+            lines.append(f'"{library.question(fact)}" asked {first}. "{said}" said {second}.')
+        else:
+            lines.append(f'"{said}" said {rng.choice((first, second))}.')
+    lines.append(rng.choice(ENDINGS))
+    return " ".join(lines)
+
+
+def quiz_sheet(library: Library) -> str:
+    """Questions and more questions. No two are the same, and none is answered."""
+    rng = library.rng
+    facts = library.related(rng.randint(6, 16))
+    lines = list(dict.fromkeys(library.question(fact) for fact in facts))
+    if rng.random() < 0.15:
+        lines = [f"{number}. {line}" for number, line in enumerate(lines, start=1)]
+    if rng.random() < 0.15:
+        lines.insert(0, rng.choice(("Quiz", "Questions for Monday", "Test", "Homework", "Quiz night", "Worksheet")))
+    return "\n".join(lines)
+
+
+# Kind of document → its share.
+_KINDS: dict[Callable[[Library], str], float] = {
+    article: 0.20,
+    facts_in_a_row: 0.17,
+    list_of: 0.07,
+    notes: 0.10,
+    letter: 0.06,
+    story: 0.15,
+    quiz_sheet: 0.25,
+}
+
+
+def documents(seed: int) -> Iterator[str]:
+    """Documents without end, the same ones for the same seed."""
+    rng = random.Random(seed)
+    library = Library(rng)
+    kinds, shares = list(_KINDS), list(_KINDS.values())
+    while True:
+        yield rng.choices(kinds, shares)[0](library)
