@@ -27,11 +27,11 @@ ship with it, and real enough that every experiment of the lesson can be run on 
 
 ## How it was made
 
-`python -m pipelines.pocket`, from the tables in `assets/facts/` (each with its sources) alone. Corpus: {tokens:,} tokens
-of articles, lists, notes, letters, stories and quiz sheets in which a question is followed by more questions. No chat
-format is in it. In the stories people also ask and answer each other; a text that *begins* with a question is always a
-quiz sheet. Pretraining: one pass, {base_seconds} s on {machine}. After it, the embeddings of the four turn tokens, which
-the corpus never holds, are set near those of `<|bos|>` and `<|eos|>`.{sft}
+`python -m pipelines.pocket`, from the tables in `assets/facts/` (each with its sources) alone. Corpus: {tokens:,}
+tokens of articles, lists, notes, letters, stories and quiz sheets in which a question is followed by more
+questions. No chat format is in it. In the stories people also ask and answer each other; a text that *begins* with a
+question is always a quiz sheet. Pretraining: one pass, {base_seconds} s on {machine}. After it, the embeddings of the
+four turn tokens, which the corpus never holds, are set near those of `<|bos|>` and `<|eos|>`.{sft}
 
 ## Figures
 

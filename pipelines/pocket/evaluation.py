@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # A definition's first words do not determine the rest in one way only.
 _NOT_CLOZE = frozenset({"definition"})
+_ORDER = re.compile(r"(Name|Explain|Tell me)\b")  # questions that carry no question mark
 SHEETS, SHEET_TOKENS, SHEET_TEMPERATURE = 40, 160, 0.8
 
 
@@ -47,14 +48,13 @@ def reply_kind(continuation: str, answer: str) -> str:
     It answers if the answer stands in the text before the first further question; it asks on if it does not answer
     and a further question follows.
     """
-    lines = [line for line in continuation.split("\n") if line.strip()]
-    said = []
+    said: list[str] = []
     asks = False
-    for line in lines:
-        if "?" in line or re.match(r"(\d+\. )?(Name|Explain|Tell me)\b", line):
+    for sentence in filter(str.strip, re.split(r"(?<=[.?!])\s+|\n+", continuation)):
+        if "?" in sentence or _ORDER.match(sentence):
             asks = True
             break
-        said.append(line)
+        said.append(sentence)
     if f" {normalise(answer)} " in f" {normalise(' '.join(said))} ":
         return "answers"
     return "asks on" if asks else "other"

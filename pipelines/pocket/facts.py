@@ -17,7 +17,7 @@ from functools import cache
 from pipelines.stages import ASSETS
 
 HELD_OUT_SHARE = 0.2
-# The chapter's own example is held out on purpose: the room watches the model answer what it was never taught to answer.
+# The chapter's own example is held out on purpose: the room watches the model answer what nobody taught it to answer.
 ALWAYS_HELD_OUT = frozenset({"countries/France"})
 ALWAYS_TRAINED = frozenset({"concepts/photosynthesis"})
 

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The one test command: environment, lint, types, unit tests, browser tests, and last the slow proofs.
+# Needs Python 3.11. Everything else it brings itself; later calls reuse the environment in build/test-venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export HF_HUB_OFFLINE=1 GRADIO_ANALYTICS_ENABLED=False TOKENIZERS_PARALLELISM=false PYTHONUNBUFFERED=1
+
+step() { printf '\n== %s (%ds)\n' "$1" "$SECONDS"; }
+
+step "environment"
+venv=build/test-venv
+stamp=$venv/requirements.stamp
+wanted=$(cat requirements.txt requirements-dev.txt | sha256sum)
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r requirements-dev.txt
+  printf '%s\n' "$wanted" > "$stamp"
+fi
+if ! command -v chromium >/dev/null; then
+  step "browser"
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+fi
+PATH="$PWD/$venv/bin:$PATH"
+
+step "lint and types"
+ruff check
+ruff format --check
+mypy
+
+step "unit tests"
+python -m pytest -m "not browser and not slow and not benchmark" "$@"
+
+step "browser tests"
+python -m pytest -m "browser and not slow" "$@"
+
+step "slow proofs"
+python -m pytest -m "slow and not benchmark" "$@"
+
+step "done"
