@@ -1,0 +1,275 @@
+"""What a person asks of a model: continue this text, answer this conversation, what comes next, how surprising.
+
+Checks what was asked, encodes it, borrows the model, and gives it back whatever happens.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.decoding import (
+    ALTERNATIVES,
+    GeneratedToken,
+    TextStream,
+    TokenProbability,
+    generate_batch,
+    most_probable,
+    stream,
+)
+from pipelines.errors import InputError
+from pipelines.messages import Message, as_dicts
+from pipelines.models import Cancelled, Lease, ModelManager
+
+__all__ = [
+    "Completion",
+    "GeneratedToken",
+    "Sampling",
+    "TokenProbability",
+    "chat",
+    "chat_ids",
+    "complete",
+    "continue_ids",
+    "generate_batch",
+    "next_tokens",
+    "token_losses",
+]
+
+MAX_NEW_TOKENS = 4096
+MAX_TEMPERATURE = 5.0
+MAX_SEED = 2**63 - 1
+MAX_PROMPT = 200_000  # characters; more is no question, and tokenizing it would keep others waiting
+MAX_K = 1000
+_EVERY = 0.03  # seconds between two values of a stream: more often than a page can draw
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an answer is drawn. `temperature` 0 takes the most probable token; `seed` makes any other repeatable."""
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    seed: int = 0
+
+    def checked(self) -> Sampling:
+        """The same with clean types. Raises InputError naming the field and what it may be."""
+        return Sampling(
+            _integer(self.max_new_tokens, "max_new_tokens", 1, MAX_NEW_TOKENS),
+            _number(self.temperature, "temperature", 0.0, MAX_TEMPERATURE),
+            _integer(self.seed, "seed", 0, MAX_SEED),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A growing answer.
+
+    text:        the answer so far, special tokens left out
+    tokens:      what it is made of, the stop token included
+    seconds:     since the model began
+    stop_reason: None while it grows; then `eos`, `length` or `cancelled`
+    prompt_ids:  what the model was given, for continuing from any of the tokens
+    """
+
+    text: str
+    tokens: tuple[GeneratedToken, ...]
+    new_tokens: int
+    seconds: float
+    stop_reason: str | None
+    prompt_ids: tuple[int, ...] = ()
+
+
+def complete(
+    manager: ModelManager,
+    prompt: str,
+    model: str = "base",
+    sampling: Sampling | None = None,
+    cancel: threading.Event | None = None,
+) -> Iterator[Completion]:
+    """Continue a text. Yields about thirty times a second at most; the last value has a stop reason.
+
+    Closing the iterator gives the model back. Raises InputError at once for what was typed, and while iterating
+    for what the model cannot do.
+    """
+    text = _text(prompt, "prompt")
+    return _answer(manager, model, lambda lease: _encode(lease, text), sampling, cancel)
+
+
+def chat(
+    manager: ModelManager,
+    messages: Sequence[Message],
+    model: str = "instruct",
+    sampling: Sampling | None = None,
+    template: str = "",
+    cancel: threading.Event | None = None,
+) -> Iterator[Completion]:
+    """Answer a conversation, rendered by `template` (a key of the catalogue; "" is the model's own)."""
+    return _answer(manager, model, lambda lease: chat_ids(lease, messages, template), sampling, cancel)
+
+
+def continue_ids(
+    manager: ModelManager,
+    ids: Sequence[int],
+    model: str = "base",
+    sampling: Sampling | None = None,
+    cancel: threading.Event | None = None,
+) -> Iterator[Completion]:
+    """Continue token ids, for instance a prompt, a part of its answer, and another token than the one that came."""
+    return _answer(manager, model, lambda lease: _checked_ids(lease, ids), sampling, cancel)
+
+
+def next_tokens(manager: ModelManager, prompt: str, model: str = "base", k: int = 10) -> tuple[TokenProbability, ...]:
+    """The k most probable next tokens after a text, most probable first."""
+    text, count = _text(prompt, "prompt"), _integer(k, "k", 1, MAX_K)
+    with manager.lease(model) as lease:
+        _, logits = next(stream(lease, _encode(lease, text), 1))
+        return tuple(most_probable(logits, count, lease.tokenizer, {}))
+
+
+def token_losses(manager: ModelManager, ids: Sequence[int], model: str = "base") -> list[float | None]:
+    """Cross-entropy in nats of each token given those before it, in one forward pass; None for the first."""
+    with manager.lease(model) as lease:
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        checked = torch.tensor([_checked_ids(lease, ids, room=0)], device=lease.device)
+        with lease.active() as network:
+            logits = network(input_ids=checked, use_cache=False).logits[0, :-1].float()
+            losses = cross_entropy(logits, checked[0, 1:], reduction="none").tolist()
+    return [None, *losses]
+
+
+def chat_ids(lease: Lease, messages: Sequence[Message], template: str = "") -> list[int]:
+    """A conversation as the model takes it, with the opening of the answer at the end."""
+    if not messages:
+        raise InputError("the conversation is empty", "messages", "Add at least one message.")
+    text = _render(lease, messages, template)
+    return _room(lease, lease.tokenizer(text, add_special_tokens=False)["input_ids"], "messages")
+
+
+def _answer(
+    manager: ModelManager,
+    model: str,
+    encode: Callable[[Lease], Sequence[int]],
+    sampling: Sampling | None,
+    cancel: threading.Event | None,
+) -> Iterator[Completion]:
+    sampling = (sampling or Sampling()).checked()
+    manager.resolve(model)
+    return _stream(manager, model, encode, sampling, cancel)
+
+
+def _stream(
+    manager: ModelManager,
+    model: str,
+    encode: Callable[[Lease], Sequence[int]],
+    sampling: Sampling,
+    cancel: threading.Event | None,
+) -> Iterator[Completion]:
+    try:
+        with manager.lease(model, cancel=cancel) as lease:
+            yield from _grow(lease, tuple(encode(lease)), sampling, cancel)
+    except Cancelled:
+        yield Completion("", (), 0, 0.0, "cancelled")
+
+
+def _grow(
+    lease: Lease, ids: tuple[int, ...], sampling: Sampling, cancel: threading.Event | None
+) -> Iterator[Completion]:
+    tokenizer = lease.tokenizer
+    texts: dict[int, str] = {}
+    specials = frozenset(tokenizer.all_special_ids)
+    pieces, tokens, reason = TextStream(tokenizer, ids), [], "length"
+    text, begin = "", time.perf_counter()
+    shown = 0.0
+    for token, logits in stream(lease, ids, sampling.max_new_tokens, sampling.temperature, sampling.seed):
+        piece = pieces.push(token)
+        text += piece
+        tokens.append(_generated(token, logits, piece, token in specials, tokenizer, texts))
+        if token in lease.eos_ids:
+            reason = "eos"
+        elif cancel is not None and cancel.is_set():
+            reason = "cancelled"
+            break
+        now = time.perf_counter() - begin
+        if now - shown >= _EVERY or len(tokens) == 1:
+            shown = now
+            yield Completion(text, tuple(tokens), len(tokens), now, None, ids)
+    text += pieces.flush()
+    yield Completion(text, tuple(tokens), len(tokens), time.perf_counter() - begin, reason, ids)
+
+
+def _generated(
+    token: int, logits: Any, piece: str, special: bool, tokenizer: Any, texts: dict[int, str]
+) -> GeneratedToken:
+    alternatives = tuple(most_probable(logits, ALTERNATIVES, tokenizer, texts))
+    known = next((other.probability for other in alternatives if other.id == token), None)
+    probability = known if known is not None else float(logits.softmax(-1)[token])
+    return GeneratedToken(token, tokenizer.decode([token]) if special else piece, probability, alternatives, special)
+
+
+def _render(lease: Lease, messages: Sequence[Message], template: str) -> str:
+    own = lease.tokenizer.chat_template
+    if not template and own:
+        from jinja2 import TemplateError
+
+        try:
+            return lease.tokenizer.apply_chat_template(as_dicts(messages), tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise InputError(f"the template of {lease.spec.title} refuses: {error}", "messages") from error
+    from pipelines.templates import get_template, render
+
+    key = template or lease.spec.template
+    if not key:
+        raise InputError(f"{lease.spec.title} has no chat template", "template", "Choose one by its key.")
+    return render(messages, get_template(key), add_generation_prompt=True).text
+
+
+def _encode(lease: Lease, text: str) -> list[int]:
+    return _room(lease, lease.tokenizer(text)["input_ids"], "prompt")
+
+
+def _room(lease: Lease, ids: Sequence[int], where: str, room: int = 1) -> list[int]:
+    """The ids, if the context has room for them and for `room` more."""
+    allowed = lease.context_length - room
+    if len(ids) > allowed:
+        raise InputError(f"{len(ids):,} tokens; {lease.spec.title} takes {allowed:,} at most", where, "Shorten it.")
+    return list(ids)
+
+
+def _checked_ids(lease: Lease, ids: Sequence[int], room: int = 1) -> list[int]:
+    if not ids:
+        raise InputError("there is no token", "ids", "Give at least one token id.")
+    vocabulary = int(lease.model.config.vocab_size)
+    for token in ids:
+        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocabulary:
+            raise InputError(f"{token!r} is not a token id", "ids", f"Ids go from 0 to {vocabulary - 1}.")
+    return _room(lease, ids, "ids", room)
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError("is empty", where, "Write something for the model to continue.")
+    if len(value) > MAX_PROMPT:
+        raise InputError(f"{len(value):,} characters", where, f"At most {MAX_PROMPT:,} are read.")
+    # JSON can carry half of a surrogate pair, which no tokenizer takes.
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _integer(value: object, where: str, low: int, high: int) -> int:
+    number = _number(value, where, low, high, "a whole number")
+    if number != int(number):
+        raise InputError(f"{value!r} is not a whole number", where, f"Use a whole number from {low} to {high}.")
+    return int(value) if isinstance(value, int) else int(number)
+
+
+def _number(value: object, where: str, low: float, high: float, kind: str = "a number") -> float:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not usable or not low <= value <= high:  # type: ignore[operator]
+        shown = repr(value)[:80]
+        raise InputError(f"{shown} is not allowed", where, f"Use {kind} from {low:g} to {high:g}.")
+    return float(value)  # type: ignore[arg-type]

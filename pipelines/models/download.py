@@ -1,0 +1,118 @@
+"""From a ModelSpec to a complete folder on this machine. Fetches safetensors, JSON and templates only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import InputError
+from pipelines.models.spec import ModelSpec
+from pipelines.models.weights import is_complete
+
+Progress = Callable[[float, str], None]  # fraction from 0 to 1, and what is being done
+
+_PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "tokenizer.model"]
+_ELSEWHERE = ["*/*"]  # `original/`, `onnx/`: the same weights in other formats
+_WHERE = "model"
+
+
+class Cancelled(Exception):
+    """The person who asked went away, or pressed stop. Not a fault of anybody."""
+
+
+def locate(spec: ModelSpec, may_download: bool, progress: Progress, cancelled: threading.Event) -> Path:
+    """The folder of the weights: its own, the Hub cache's, or a fresh download.
+
+    Raises InputError saying what to do when the model is not here and may not be or cannot be downloaded;
+    Cancelled when `cancelled` is set meanwhile.
+    """
+    if spec.folder is not None:
+        if not is_complete(spec.folder):
+            raise InputError(f"the weights of '{spec.key}' are not in {spec.source}", _WHERE, "Restore that folder.")
+        return spec.folder
+    cached = _cached(spec)
+    if cached is not None:
+        return cached
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise InputError(
+            f"'{spec.key}' is not on this machine and HF_HUB_OFFLINE is set",
+            _WHERE,
+            f"Unset it, or run `hf download {spec.source}` once where the Hub is reached, or use pocket.",
+        )
+    if not may_download:
+        raise InputError(
+            f"'{spec.key}' is not on this machine",
+            _WHERE,
+            f"Run `hf download {spec.source}`, or start the studio with it as --pair or with --allow-any-model.",
+        )
+    return _download(spec, progress, cancelled)
+
+
+def _cached(spec: ModelSpec) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(spec.source, local_files_only=True))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+        return None
+    return folder if is_complete(folder) else None
+
+
+def _download(spec: ModelSpec, progress: Progress, cancelled: threading.Event) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            spec.source,
+            allow_patterns=_PATTERNS,
+            ignore_patterns=_ELSEWHERE,
+            tqdm_class=_reporting_bar(progress, cancelled),
+        )
+    except Cancelled:
+        raise
+    except GatedRepoError as error:
+        page = f"https://huggingface.co/{spec.source}"
+        advice = f"Accept its licence at {page} and start the studio with HF_TOKEN set."
+        raise InputError(f"'{spec.source}' is gated", _WHERE, advice) from error
+    except RepositoryNotFoundError as error:
+        raise InputError(f"the Hub has no model '{spec.source}'", _WHERE, "Check the spelling.") from error
+    except Exception as error:  # whatever the network stack raises; each version has its own
+        advice = "Check the connection, or use the pocket pair."
+        raise InputError(f"'{spec.source}' could not be downloaded ({type(error).__name__})", _WHERE, advice) from error
+    if not is_complete(Path(folder)):
+        raise InputError(f"'{spec.source}' has no safetensors weights", _WHERE, "The studio loads nothing else.")
+    return Path(folder)
+
+
+def _reporting_bar(progress: Progress, cancelled: threading.Event) -> Any:
+    """A tqdm that draws nothing, reports bytes, and ends the download when nobody waits for it any more."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **options | {"disable": False, "file": _Nowhere()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            if cancelled.is_set():
+                raise Cancelled
+            shown = super().update(n)
+            if self.total and self.unit == "B":
+                progress(0.8 * min(1.0, self.n / self.total), f"downloading, {self.n / 2**20:.0f} MiB")
+            return shown
+
+    return Bar
+
+
+class _Nowhere:
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass

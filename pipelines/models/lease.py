@@ -1,0 +1,60 @@
+"""What a borrower of a model holds."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from pipelines.models.resident import Adapter, Resident
+from pipelines.models.spec import ModelSpec
+
+
+class Lease:
+    """A model that stays in memory as long as this is held.
+
+    Run it inside `active()`, and keep that short: one decoding step, one batch. Outside of it, `.model` is
+    for reading shapes and configuration.
+    """
+
+    def __init__(self, spec: ModelSpec, resident: Resident, adapter: Adapter | None, tokenizer: Any) -> None:
+        self.spec, self.tokenizer, self.device = spec, tokenizer, resident.device
+        self._resident, self._adapter = resident, adapter
+
+    @property
+    def model(self) -> Any:
+        return self._resident.model
+
+    @property
+    def adapter_name(self) -> str | None:
+        """PEFT's name of the adapter in the module tree; None for a model without one."""
+        return self._adapter.name if self._adapter else None
+
+    @property
+    def adapter_bytes(self) -> int:
+        return self._adapter.bytes if self._adapter else 0
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the model without adapters."""
+        return self._resident.weight_bytes
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        return int(getattr(self.model.config, "max_position_embeddings", 0) or 2048)
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Every id that ends a generation: the generation config's, and the tokenizer's own."""
+        configured = self.model.generation_config.eos_token_id
+        ids = set(configured) if isinstance(configured, list) else {configured}
+        return frozenset(int(i) for i in ids | {self.tokenizer.eos_token_id} if i is not None)
+
+    def active(self) -> AbstractContextManager[Any]:
+        """The model with this lease's adapter or none, for one thread at a time, without gradients."""
+        return self._resident.turn(self._adapter)
+
+    def active_adapters(self) -> tuple[str, ...]:
+        """What the layers say is active in a pass of this lease; empty for a base."""
+        with self.active():
+            return self._resident.active_adapters()

@@ -1,0 +1,188 @@
+"""The one owner of models in this process: names them, loads each once, lends them, keeps the budget."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import InputError
+from pipelines.models import device as devices
+from pipelines.models.download import Progress, locate
+from pipelines.models.flights import Flight, Flights
+from pipelines.models.lease import Lease
+from pipelines.models.loading import has_tokenizer, load_model, load_tokenizer
+from pipelines.models.names import Names
+from pipelines.models.resident import Adapter, Resident
+from pipelines.models.shelf import Shelf
+from pipelines.models.spec import Gauge, ModelSpec, ModelStatus, Pair
+from pipelines.models.weights import stored_weights
+from pipelines.settings import Settings
+
+_MAX_TOKENIZERS = 64  # kept; a tokenizer of a large vocabulary takes some 50 MiB
+
+
+class ModelManager:
+    """Models by name, loaded on demand.
+
+    `patience`: seconds that a loading waits for others to give their models back before it is refused.
+    Raises InputError when the settings name a pair that cannot be used.
+    """
+
+    def __init__(self, settings: Settings, patience: float = 20.0) -> None:
+        self._settings = settings
+        self._names = Names(settings)
+        self._shelf = Shelf(settings.memory_budget or devices.default_budget("cpu"), patience)
+        self._flights = Flights(self._shelf)
+        self._device = ""
+        self._tokenizers: dict[str, Any] = {}
+
+    @property
+    def pair(self) -> Pair:
+        return self._names.pair
+
+    def resolve(self, name: str) -> ModelSpec:
+        """The model of a key of `/models`, `base`, `instruct`, `run:<id>`. Raises InputError."""
+        return self._names.resolve(name)
+
+    def runs(self) -> list[ModelSpec]:
+        """The fine-tuned models that can be asked now, oldest first."""
+        return list(self._names.runs())
+
+    def register_adapter(self, run_id: str, path: Path) -> None:
+        """Let `run:<run_id>` mean the adapter in a folder outside of the runs directory."""
+        self._names.register_adapter(run_id, path)
+
+    def models(self) -> list[ModelStatus]:
+        """Every model by name, the running pair first. Loads nothing."""
+        sizes = self._shelf.sizes()
+        return [_status(spec, sizes, self._device or self._settings.device) for spec in self._names.all()]
+
+    def gauge(self) -> Gauge:
+        """Device, bytes used and allowed, and what is being loaded."""
+        return Gauge(self._device, self._shelf.used(), self._shelf.budget, self._flights.keys())
+
+    def preload(self, names: Iterable[str]) -> threading.Thread:
+        """Load models in the background, one by one. What cannot be loaded says so when it is asked."""
+        wanted = list(names)
+
+        def work() -> None:
+            for name in wanted:
+                try:
+                    spec = self.resolve(name)
+                    self._shelf.release(self._borrow(spec, pinned=True))
+                    self._tokenizer(spec)
+                except InputError:
+                    continue
+
+        thread = threading.Thread(target=work, name="preload", daemon=True)
+        thread.start()
+        return thread
+
+    def tokenizer(self, name: str) -> Any:
+        """The tokenizer of a model; its weights stay where they are."""
+        spec = self.resolve(name)
+        devices.load_libraries()
+        return self._tokenizer(spec)
+
+    @contextmanager
+    def lease(
+        self, name: str, progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> Iterator[Lease]:
+        """Borrow a model, loading it first if need be.
+
+        progress: called with a fraction and a phrase while it loads
+        Raises InputError when the model is unknown or cannot be had, Cancelled when `cancel` is set meanwhile.
+        """
+        spec = self.resolve(name)
+        resident = self._borrow(spec, progress, cancel)
+        adapter: Adapter | None = None
+        try:
+            if spec.adapter is not None:
+                adapter = resident.attach(spec.adapter)
+            yield Lease(spec, resident, adapter, self._tokenizer(spec))
+        finally:
+            if adapter is not None:
+                resident.detach(adapter)
+            self._shelf.release(resident)
+
+    @contextmanager
+    def fresh(self, name: str) -> Iterator[Lease]:
+        """A copy read from disk now and shared with nobody, within the budget. Its weights may be changed."""
+        spec = self.resolve(name)
+        resident, reserved = self._load(spec.weights, Flight())
+        try:
+            adapter = resident.attach(spec.adapter) if spec.adapter else None
+            yield Lease(spec, resident, adapter, self._tokenizer(spec))
+        finally:
+            self._shelf.unreserve(reserved)
+
+    def _borrow(
+        self,
+        spec: ModelSpec,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+        pinned: bool = False,
+    ) -> Resident:
+        weights = spec.weights
+        return self._flights.borrow(weights.key, lambda flight: self._load(weights, flight), progress, cancel, pinned)
+
+    def _load(self, spec: ModelSpec, flight: Flight) -> tuple[Resident, int]:
+        """Read a model, room for it being reserved before. Returns it with the bytes reserved."""
+        flight.report(0.0, "starting the libraries")
+        devices.load_libraries()
+        self._settle_device()
+        flight.report(0.05, "looking for the weights")
+        self._shelf.refuse_if_hopeless(spec.key, devices.weight_bytes(spec.parameters, self._device))
+        folder = locate(spec, self._may_download(spec), flight.report, flight.cancelled)
+        parameters = stored_weights(folder).parameters
+        need = devices.weight_bytes(parameters, self._device)
+        self._shelf.reserve(spec.key, need, lambda: flight.report(0.1, "waiting for memory"))
+        try:
+            flight.report(0.8, "reading the weights")
+            return load_model(spec, folder, parameters, self._device), need
+        except BaseException:
+            self._shelf.unreserve(need)
+            raise
+
+    def _may_download(self, spec: ModelSpec) -> bool:
+        """The running pair was named by whoever started the studio; anything else is a visitor's wish."""
+        return self._settings.allow_any_model or spec.key in (self.pair.base.key, self.pair.instruct.key)
+
+    def _settle_device(self) -> None:
+        if not self._device:
+            chosen = devices.choose_device(self._settings.device)
+            if not self._settings.memory_budget and chosen == "cuda":
+                self._shelf.budget = devices.default_budget(chosen)
+            self._device = chosen
+
+    def _tokenizer(self, spec: ModelSpec) -> Any:
+        """A run's own tokenizer where it kept one (it may bring its own chat template), else its base's."""
+        origins = [spec.adapter, spec.folder, spec.base.folder if spec.base else None]
+        folder = next((path for path in origins if path is not None and has_tokenizer(path)), None)
+        if folder is None:
+            may_download = self._may_download(spec.weights)
+            folder = locate(spec.weights, may_download, lambda *_: None, threading.Event())
+        key = str(folder)
+        if key not in self._tokenizers:
+            if len(self._tokenizers) >= _MAX_TOKENIZERS:
+                self._tokenizers.clear()
+            self._tokenizers[key] = load_tokenizer(spec, folder)
+        return self._tokenizers[key]
+
+
+def _status(spec: ModelSpec, sizes: dict[str, int], device: str) -> ModelStatus:
+    key = spec.weights.key
+    return ModelStatus(
+        key=spec.key,
+        title=spec.title,
+        role=spec.role,
+        family=spec.family,
+        parameters=spec.parameters,
+        source=spec.source,
+        license=spec.license,
+        resident=key in sizes,
+        bytes=sizes.get(key, devices.weight_bytes(spec.parameters, device)),
+    )

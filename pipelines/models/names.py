@@ -1,0 +1,227 @@
+"""From the name that somebody types to a ModelSpec. Reads small files only, never weights.
+
+Folders are named by the person who starts the studio (`--pair`, `--models-dir`). What a visitor types is
+looked up in tables, or has to match a strict pattern; it never becomes a path by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import InputError, unknown
+from pipelines.models.catalogue import pairs
+from pipelines.models.spec import ModelSpec, Pair, Role
+from pipelines.models.weights import is_complete, stored_weights
+from pipelines.settings import Settings
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_WHERE = "model"
+
+
+class Names:
+    """The models this studio knows by name.
+
+    Raises InputError when the pair of the settings cannot be used: a wrong `--pair` is found at start.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known = {spec.key: spec for pair in pairs() for spec in (pair.base, pair.instruct)}
+        self._adapters: dict[str, Path] = {}
+        self.pair = self._running_pair(settings.pair)
+        for spec in (self.pair.base, self.pair.instruct):
+            self._known[spec.key] = spec
+
+    def register_adapter(self, run_id: str, path: Path) -> None:
+        """Make `run:<run_id>` mean the adapter in that folder, whatever the runs directory holds."""
+        _check_run_id(run_id)
+        self._adapters[run_id] = Path(path)
+
+    def resolve(self, name: str) -> ModelSpec:
+        """The model of that name. Raises InputError naming the nearest known name."""
+        if not isinstance(name, str) or not name.strip():
+            raise InputError("no model is named", _WHERE, "Use base, instruct, or a key of /models.")
+        name = name.strip()
+        if name in ("base", "instruct"):
+            return self.pair.base if name == "base" else self.pair.instruct
+        if name.startswith("run:"):
+            return self._run(name.removeprefix("run:"))
+        known = self._known | self._folders()
+        if name in known:
+            return known[name]
+        if HUB_ID.fullmatch(name):
+            return self._hub(name)
+        raise unknown(name, [*known, "base", "instruct", *(spec.key for spec in self.runs())], _WHERE)
+
+    def all(self) -> list[ModelSpec]:
+        """The running pair, its runs, the folders, then the rest of the catalogue."""
+        first = {spec.key: spec for spec in (self.pair.base, self.pair.instruct, *self.runs())}
+        return list((first | self._folders() | {k: v for k, v in self._known.items() if k not in first}).values())
+
+    def runs(self) -> Iterator[ModelSpec]:
+        """The fine-tuned models that can be asked now, oldest first; runs without weights are passed over."""
+        identifiers = list(self._adapters)
+        if self._settings.runs_dir.is_dir():
+            folders = (path for path in self._settings.runs_dir.iterdir() if RUN_ID.fullmatch(path.name))
+            found = sorted((path.stat().st_mtime, path.name) for path in folders)
+            identifiers += [identifier for _, identifier in found if identifier not in self._adapters]
+        for identifier in identifiers:
+            try:
+                yield self._run(identifier)
+            except InputError:
+                continue
+
+    def _running_pair(self, text: str) -> Pair:
+        catalogue = {pair.key: pair for pair in pairs()}
+        if text in catalogue:
+            return catalogue[text]
+        names = [part.strip() for part in text.split(",")]
+        if len(names) != 2:
+            error = unknown(text, catalogue, "--pair")
+            raise InputError(error.what, error.where, f"{error.advice} Or name two models: BASE,INSTRUCT.")
+        base, instruct = (self._operator_model(name) for name in names)
+        if base.key == instruct.key:
+            instruct = replace(instruct, key=f"{instruct.key}-instruct")
+        return Pair(
+            text,
+            f"{base.title} and {instruct.title}",
+            replace(base, role="base"),
+            replace(instruct, role="instruct"),
+        )
+
+    def _operator_model(self, name: str) -> ModelSpec:
+        """A model named on the command line: a key, a folder, or any Hub id."""
+        if name in self._known:
+            return self._known[name]
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return folder_spec(folder, folder.name, where="--pair")
+        if HUB_ID.fullmatch(name):
+            return _hub_spec(name)
+        raise InputError(f"'{name}' is neither a known model nor a folder", "--pair", "Give two folders or two keys.")
+
+    def _folders(self) -> dict[str, ModelSpec]:
+        directory = self._settings.models_dir
+        if directory is None:
+            return {}
+        folders = sorted(path for path in directory.iterdir() if is_complete(path))
+        return {path.name: folder_spec(path, path.name) for path in folders}
+
+    def _hub(self, name: str) -> ModelSpec:
+        for spec in self._known.values():
+            if spec.source.lower() == name.lower():
+                return spec
+        if not self._settings.allow_any_model:
+            raise InputError(
+                f"'{name}' is not offered by this studio",
+                _WHERE,
+                "Use a key of /models; --allow-any-model, given when the studio is started, allows any Hub id.",
+            )
+        return _hub_spec(name)
+
+    def _run(self, run_id: str) -> ModelSpec:
+        _check_run_id(run_id)
+        folder = self._settings.runs_dir / run_id
+        adapter = self._adapters.get(run_id, folder / "adapter")
+        if (adapter / "adapter_config.json").is_file() and (adapter / "adapter_model.safetensors").is_file():
+            base = self._base_of(adapter, folder).weights
+            return replace(
+                base,
+                key=f"run:{run_id}",
+                title=f"Run {run_id}",
+                role="adapter",
+                source=f"runs/{run_id}",
+                base=base,
+                adapter=adapter,
+            )
+        if is_complete(folder / "model"):
+            spec = folder_spec(folder / "model", f"run:{run_id}", role="fine-tuned")
+            origin = self._trained_from(folder)
+            return replace(
+                spec,
+                title=f"Run {run_id}",
+                source=f"runs/{run_id}",
+                license=origin.license if origin else spec.license,
+                template=origin.template if origin else "",
+                base=origin,
+            )
+        raise InputError(
+            f"'run:{run_id[:80]}' has no weights in this studio",
+            _WHERE,
+            "Use the id of a run that kept its adapter.",
+        )
+
+    def _base_of(self, adapter: Path, run: Path) -> ModelSpec:
+        """The model an adapter was trained on: as PEFT recorded it, else what the run was started with."""
+        trained_on = str(_read(adapter / "adapter_config.json").get("base_model_name_or_path") or "")
+        for spec in [*self._known.values(), *self._folders().values()]:
+            if _is_model(spec, trained_on):
+                return spec
+        origin = self._trained_from(run)
+        if origin is None:
+            raise InputError(
+                f"the base of run '{run.name}' is not known here", _WHERE, "Start the studio with its pair."
+            )
+        return origin
+
+    def _trained_from(self, run: Path) -> ModelSpec | None:
+        name = _read(run / "config.json").get("model", "")
+        # A run that names itself, or a ring of runs, would recurse for ever.
+        if not isinstance(name, str) or name.startswith("run:"):
+            return None
+        try:
+            return self.resolve(name)
+        except InputError:
+            return None
+
+
+def folder_spec(folder: Path, key: str, where: str = _WHERE, role: Role = "model") -> ModelSpec:
+    """A spec from a folder of this machine. Raises InputError when the folder is no complete model."""
+    config = _read(folder / "config.json")
+    if not config.get("model_type"):
+        raise InputError(f"'{folder.name}' has no config.json that names a model_type", where)
+    return ModelSpec(
+        key=key,
+        title=folder.name,
+        role=role,
+        family=str(config["model_type"]),
+        parameters=stored_weights(folder, where).parameters,
+        source=folder.name,
+        license="as its folder says",
+        folder=folder,
+    )
+
+
+def _hub_spec(name: str) -> ModelSpec:
+    title = name.split("/")[1]
+    return ModelSpec(name, title, "model", title.split("-")[0].lower(), 0, name, "as its model card says")
+
+
+def _check_run_id(run_id: str) -> None:
+    if not RUN_ID.fullmatch(run_id):
+        raise InputError(
+            f"'{run_id[:80]}' is not a run id",
+            _WHERE,
+            "A run id is letters, digits, - and _, at most 80 of them.",
+        )
+
+
+def _is_model(spec: ModelSpec, trained_on: str) -> bool:
+    """Whether the path or Hub id that PEFT recorded is this model; a snapshot's path names its Hub id."""
+    if spec.folder is not None:
+        return bool(trained_on) and Path(trained_on).resolve() == spec.folder.resolve()
+    return trained_on == spec.source or f"models--{spec.source.replace('/', '--')}" in Path(trained_on).parts
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

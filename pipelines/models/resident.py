@@ -1,0 +1,180 @@
+"""A model in memory, with the adapters attached to it, used by one forward pass at a time.
+
+Every pass happens inside `turn(adapter)`: it holds the model's lock and has that adapter active, or none.
+Which adapter is active is a property of the whole module tree in PEFT, so a pass outside a turn could run
+with somebody else's weights (unslothai/unsloth issue 4503 is that mistake).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import InputError
+from pipelines.models.spec import ModelSpec
+from pipelines.models.turns import FairLock
+
+MAX_ADAPTERS = 16  # attached at once; the least recently used one that nobody leases makes room
+_WHERE = "model"
+
+
+@dataclass(slots=True)
+class Adapter:
+    """LoRA weights in the module tree. `name` is PEFT's; `bytes` as they lie in memory."""
+
+    name: str
+    bytes: int
+    leases: int = 0
+    used: int = 0
+
+
+class Resident:
+    """The weights of `spec` on `device`. `bytes` counts weights, buffers and adapters, tied tensors once."""
+
+    def __init__(self, spec: ModelSpec, model: Any, device: str) -> None:
+        self.spec, self.model, self.device = spec, model, device
+        self.leases = 0
+        self.weight_bytes = _bytes_of(model)
+        self._lock = FairLock()
+        self._peft: Any = None
+        self._active: str | None = None
+        self._adapters: dict[tuple[str, int, int], Adapter] = {}
+        self._clock = 0
+
+    @property
+    def bytes(self) -> int:
+        return self.weight_bytes + sum(adapter.bytes for adapter in list(self._adapters.values()))
+
+    @contextmanager
+    def turn(self, adapter: Adapter | None) -> Iterator[Any]:
+        """The model, for one forward pass or a few, with exactly this adapter active. No gradients."""
+        import torch
+
+        with self._lock:
+            self._select(adapter.name if adapter else None)
+            with torch.inference_mode():
+                yield self.model
+
+    def attach(self, folder: Path) -> Adapter:
+        """Lease the adapter of that folder, reading it if it is not attached in its present version.
+
+        Raises InputError for anything that is no LoRA adapter of this model, or that would change the base.
+        """
+        file = folder / "adapter_model.safetensors"
+        stat = file.stat()
+        # A run that is still training writes its adapter again: the new file is another adapter.
+        version = (str(folder.resolve()), stat.st_mtime_ns, stat.st_size)
+        with self._lock:
+            adapter = self._adapters.get(version)
+            if adapter is None:
+                _check(folder)
+                self._make_room()
+                adapter = self._read(folder)
+                self._adapters[version] = adapter
+            self._clock += 1
+            adapter.leases, adapter.used = adapter.leases + 1, self._clock
+            return adapter
+
+    def detach(self, adapter: Adapter) -> None:
+        """Give a lease back. The weights stay until their room is needed."""
+        with self._lock:
+            adapter.leases -= 1
+
+    def active_adapters(self) -> tuple[str, ...]:
+        """The adapters that a pass would use now, read from every layer, not from our own bookkeeping."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        layers = [module for module in self.model.modules() if isinstance(module, BaseTunerLayer)]
+        return tuple(sorted({name for layer in layers if not layer.disable_adapters for name in layer.active_adapters}))
+
+    def _select(self, name: str | None) -> None:
+        if name == self._active or self._peft is None:
+            return
+        tuner = self._peft.base_model
+        if name is None:
+            tuner.disable_adapter_layers()
+        else:
+            tuner.enable_adapter_layers()
+            tuner.set_adapter(name, inference_mode=True)
+        self._active = name
+
+    def _read(self, folder: Path) -> Adapter:
+        from peft import PeftConfig, PeftModel
+
+        name = f"adapter{self._clock}"
+        self._clock += 1
+        try:
+            config = PeftConfig.from_pretrained(str(folder))
+            config.inference_mode = True
+            if self._peft is None:
+                # The layers are put into self.model itself; the wrapper is kept for its switches only.
+                self._peft = PeftModel(self.model, config, adapter_name=name)
+            self._peft.load_adapter(str(folder), adapter_name=name, torch_device=self.device)
+        except Exception as error:  # PEFT raises RuntimeError, ValueError, KeyError … for a wrong shape or key
+            self._forget(name)
+            raise InputError(
+                f"the adapter in '{folder.parent.name}' does not fit {self.spec.title}",
+                _WHERE,
+                "Train it on this base.",
+            ) from error
+        finally:
+            self._active = "?"  # reading one activates it, whatever was active before
+            self._select(None)
+        self.model.eval()
+        weights = [weight for key, weight in self.model.named_parameters() if f".{name}." in key]
+        return Adapter(name, sum(weight.numel() * weight.element_size() for weight in weights))
+
+    def _make_room(self) -> None:
+        idle = sorted((a.used, version) for version, a in self._adapters.items() if not a.leases)
+        for _, version in idle[: max(0, len(self._adapters) - MAX_ADAPTERS + 1)]:
+            self._forget(self._adapters.pop(version).name)
+        if len(self._adapters) >= MAX_ADAPTERS:
+            raise InputError(
+                f"{MAX_ADAPTERS} adapters of {self.spec.title} are in use", _WHERE, "Try again in a moment."
+            )
+
+    def _forget(self, name: str) -> None:
+        if self._peft is None:
+            _strip(self.model)
+            return
+        if name not in self._peft.peft_config:
+            return
+        if len(self._peft.peft_config) == 1:
+            # PEFT cannot delete its last adapter and stay a PEFT model: give the base its own layers back.
+            self.model, self._peft, self._active = self._peft.unload(), None, None
+        else:
+            self._peft.delete_adapter(name)
+            self._active = "?"
+            self._select(None)
+
+
+def _check(folder: Path) -> None:
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise InputError(f"an adapter of type {kind} cannot share a base", _WHERE, "Use a LoRA adapter.")
+    if config.get("bias", "none") != "none":
+        raise InputError(
+            "an adapter with trained biases changes the base itself",
+            _WHERE,
+            'Train it with bias="none" instead.',
+        )
+
+
+def _strip(model: Any) -> None:
+    """Take out the layers that PEFT had put in when it failed half way."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BaseTunerLayer):
+                setattr(parent, name, child.get_base_layer())
+
+
+def _bytes_of(model: Any) -> int:
+    tensors = {tensor.data_ptr(): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

@@ -1,0 +1,78 @@
+"""What a model is before anybody loads it: plain records, no weights, no libraries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Role = Literal["base", "instruct", "adapter", "fine-tuned", "model"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model that can be asked for by name.
+
+    key:        the name of `/models`
+    role:       `base` or `instruct` of a pair; `adapter`: LoRA weights on `base`; `fine-tuned`: a run that
+                trained every weight; `model`: anything else
+    parameters: of the model without its adapter, tied weights once; 0 when nothing says
+    source:     Hub id, or a folder as it may be shown to visitors (never an absolute path)
+    folder:     where the weights are, when they are a folder of this machine
+    template:   key of its chat template in the catalogue of templates; "" when only its own is known
+    base:       the model whose weights an adapter runs on
+    adapter:    folder of `adapter_config.json` and `adapter_model.safetensors`
+    """
+
+    key: str
+    title: str
+    role: Role
+    family: str
+    parameters: int
+    source: str
+    license: str
+    folder: Path | None = None
+    template: str = ""
+    gated: bool = False
+    base: ModelSpec | None = None
+    adapter: Path | None = None
+
+    @property
+    def weights(self) -> ModelSpec:
+        """The model whose weights are resident: itself, or the base of an adapter."""
+        return self.base if self.adapter is not None and self.base is not None else self
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A base model and the instruct model made from it."""
+
+    key: str
+    title: str
+    base: ModelSpec
+    instruct: ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A row of `/models`. `bytes`: measured while resident, else an estimate of what loading would take."""
+
+    key: str
+    title: str
+    role: str
+    family: str
+    parameters: int
+    source: str
+    license: str
+    resident: bool
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """The state of the manager for a status line. `device` is "" until the libraries are loaded; bytes."""
+
+    device: str
+    used: int
+    budget: int
+    loading: tuple[str, ...]
