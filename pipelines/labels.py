@@ -58,9 +58,7 @@ def label(rendered: Rendered, tokenizer: OffsetTokenizer, train_on: TrainOn = "a
         labels = tuple(ids)
     else:
         touched = touching(offsets, ranges)
-        labels = tuple(
-            token if hit is not None else IGNORE_INDEX for token, hit in zip(ids, touched, strict=True)
-        )
+        labels = tuple(token if hit is not None else IGNORE_INDEX for token, hit in zip(ids, touched, strict=True))
     whose = touching(offsets, [(span.start, span.end) for span in rendered.spans])
     roles = tuple("" if hit is None else rendered.spans[hit].role for hit in whose)
     return LabelledTokens(tuple(ids), labels, tuple((start, end) for start, end in offsets), roles)
@@ -84,9 +82,7 @@ def supervised_ranges(rendered: Rendered, train_on: TrainOn) -> list[tuple[int, 
             "Add an assistant message, or train on everything.",
         )
     last = max(answer.message for answer in answers)
-    return [
-        (answer.start, answer.end) for answer in answers if train_on == "assistant" or answer.message == last
-    ]
+    return [(answer.start, answer.end) for answer in answers if train_on == "assistant" or answer.message == last]
 
 
 def touching(offsets: Sequence[tuple[int, int]], ranges: Sequence[tuple[int, int]]) -> list[int | None]:

@@ -1,16 +1,38 @@
 """What the assistant has to write in a rendering: its words and the token that ends its turn, never the header.
 
-The header is what the generation prompt gives for free at inference. A template that has none, or writes history
-with another header, is taken at its word: everything of the turn before the first word is header.
+The header is what the generation prompt gives for free at inference; what the template writes after it and before
+the first word (an empty thinking block, a channel) is the model's to write. Where history has another
+header than the prompt, or there is no prompt, the header that plain answers have is taken.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.templates.traced import Origin
 from pipelines.templates.types import Answer
+
+# What ends a turn in text that no turn owns: the first thing that looks like a control token.
+_STOP = re.compile(r"\s*(<[^<>\s]{1,40}>|\[[^\[\]\s]{1,40}\])")
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What a template writes before an answer. prompt: what `add_generation_prompt` appends; plain: what stands
+    before the words of a plain answer. Either may be empty."""
+
+    prompt: str = ""
+    plain: str = ""
+
+    def length(self, before: str) -> int:
+        """How many characters of `before`, a turn's text up to its first word, are its header."""
+        for header in (self.prompt, self.plain):
+            if header and before.startswith(header):
+                return len(header)
+        # A turn with nothing before its answers has no header, and one with an unknown header is all header.
+        return len(before) if self.prompt or self.plain else 0
 
 
 @dataclass(slots=True)
@@ -24,17 +46,17 @@ class _Turn:
 
 
 def find_answers(
-    text: str, stretches: Sequence[tuple[int, Origin, Origin]], roles: Sequence[str], prompt: str
+    text: str, stretches: Sequence[tuple[int, Origin, Origin]], roles: Sequence[str], headers: Headers
 ) -> tuple[Answer, ...]:
     """One answer (rarely more, when other text interrupts it) for each assistant message that shows.
 
     stretches: `(end, turn, origin)` tiling `text`
-    prompt:    what `add_generation_prompt` appends
+    headers:   what the template writes before answers
     """
     answers: list[Answer] = []
-    for turn in _turns(stretches, roles):
+    for turn in _turns(text, stretches, roles):
         first, last = turn.words or (turn.end, turn.end)
-        begin = turn.start + _header(text[turn.start : first], prompt)
+        begin = turn.start + headers.length(text[turn.start : first])
         # Blanks after the token that ends the turn are the template's, blanks of the words themselves are not.
         rest = last if turn.words else begin
         finish = rest + len(text[rest : turn.end].rstrip())
@@ -43,7 +65,7 @@ def find_answers(
     return tuple(answers)
 
 
-def _turns(stretches: Sequence[tuple[int, Origin, Origin]], roles: Sequence[str]) -> list[_Turn]:
+def _turns(text: str, stretches: Sequence[tuple[int, Origin, Origin]], roles: Sequence[str]) -> list[_Turn]:
     """The assistant's turns. Words printed in another message's turn (a tool's name in the tool's header) are not the
     assistant's to write, unless it has no turn of its own; words of others in its turn interrupt it."""
     own = {turn for _, turn, _ in stretches}
@@ -59,10 +81,9 @@ def _turns(stretches: Sequence[tuple[int, Origin, Origin]], roles: Sequence[str]
                 before.words = (before.words[0], end) if before.words and words else words or before.words
             else:
                 found.append(_Turn(message, start, end, words))
+        elif found and found[-1].end == start and found[-1].message not in own and turn is None:
+            # Printed outside every turn: the control token right after the words ends them.
+            stop = _STOP.match(text, start, end)
+            found[-1].end = stop.end() if stop else start
         start = end
     return found
-
-
-def _header(before: str, prompt: str) -> int:
-    """How many characters of `before`, the turn's text up to its first word, are its header."""
-    return len(prompt) if prompt and before.startswith(prompt) else len(before)

@@ -43,9 +43,7 @@ def template_of(tokenizer: PreTrainedTokenizerBase, key: str = "own") -> Templat
         jinja = jinja.get("default")
     if not jinja:
         raise InputError("this model has no chat template of its own", "template", "Choose one of the list.")
-    tokens = {
-        name: str(value) for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)
-    }
+    tokens = {name: str(value) for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
     return TemplateEntry(key, "of the model", (), str(jinja), tokens, source="the model's tokenizer")
 
 

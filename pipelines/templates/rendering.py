@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from os.path import commonprefix
 from typing import Any
 
 from pipelines.errors import InputError
 from pipelines.messages import Message, as_dicts
-from pipelines.templates.answers import find_answers
+from pipelines.templates.answers import Headers, find_answers
 from pipelines.templates.search import traced_by_search
 from pipelines.templates.traced import Origin
 from pipelines.templates.tracing import traced_messages, tracing_template
@@ -41,8 +42,8 @@ def render(
     if stretches is None:
         stretches = traced_by_search(text, [message.content for message in messages])
     spans = _spans(stretches, roles, add_generation_prompt)
-    prompt = "" if "assistant" not in roles else generation_prompt(template)
-    return Rendered(text, spans, find_answers(text, stretches, roles, prompt))
+    headers = headers_of(template) if "assistant" in roles else Headers()
+    return Rendered(text, spans, find_answers(text, stretches, roles, headers))
 
 
 def plain_text(
@@ -93,24 +94,59 @@ def line_of(error: BaseException) -> int | None:
 
 
 @lru_cache(maxsize=512)
-def _generation_prompt(jinja: str, special_tokens: tuple[tuple[str, str], ...]) -> str:
+def _headers(jinja: str, special_tokens: tuple[tuple[str, str], ...]) -> Headers:
     entry = TemplateEntry("", "", (), jinja, dict(special_tokens))
-    for chat in ([{"role": "user", "content": "x"}], [{"role": "assistant", "content": "x"}]):
+    user, assistant = {"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}
+    prompt = ""
+    for asked in ([user], [assistant]):
         try:
-            with_prompt, without = plain_text(chat, entry, True), plain_text(chat, entry, False)
+            prompt = _appended(plain_text(asked, entry, True), plain_text(asked, entry, False))
+            break
         except InputError:
             continue
-        shared = 0
-        while shared < min(len(with_prompt), len(without)) and with_prompt[shared] == without[shared]:
-            shared += 1
-        # What is left without the prompt is an end that only finished conversations carry (Phi-3's EOS).
-        return with_prompt[shared:]
-    return ""
+    plain = ""
+    for chat in ([user, assistant, user, assistant], [assistant, user, assistant]):
+        try:
+            text = plain_text(chat, entry)
+        except InputError:
+            continue
+        stretches = _follow(chat, entry, False, None, text)
+        befores = _before_words(text, stretches or [], [message["role"] for message in chat])
+        plain = commonprefix(befores) if befores else ""
+        break
+    return Headers(prompt, plain)
 
 
-def generation_prompt(template: TemplateEntry) -> str:
-    """What `add_generation_prompt` appends: the header of the assistant's turn. Empty if nothing."""
-    return _generation_prompt(template.jinja, tuple(sorted(template.special_tokens.items())))
+def _appended(with_prompt: str, without: str) -> str:
+    """What the generation prompt adds. Some finished conversations end in what the other lacks (Phi-3's EOS): then the
+    prompt begins at a token, not inside the one whose first characters both share."""
+    shared = len(commonprefix([with_prompt, without]))
+    if shared < len(without):
+        opened = max(with_prompt.rfind(bracket, 0, shared) for bracket in "<[")
+        closed = max(with_prompt.rfind(bracket, 0, shared) for bracket in ">]")
+        shared = opened if opened > closed else shared
+    return with_prompt[shared:]
+
+
+def _before_words(text: str, stretches: Sequence[Stretch], roles: Sequence[str]) -> list[str]:
+    """What stands before the words of each assistant's turn, in that turn."""
+    found, start, pending = [], 0, None
+    for end, turn, origin in stretches:
+        if turn is not None and roles[turn] == "assistant":
+            if origin is None and pending is None:
+                pending = text[start:end]
+            elif origin is not None:
+                found.append(pending or "")
+                pending = ""
+        else:
+            pending = None
+        start = end
+    return found
+
+
+def headers_of(template: TemplateEntry) -> Headers:
+    """What the template writes before answers, found by rendering and remembered."""
+    return _headers(template.jinja, tuple(sorted(template.special_tokens.items())))
 
 
 def _follow(

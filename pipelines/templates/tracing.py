@@ -193,9 +193,7 @@ def _tojson(
             index, _, piece = piece.partition("\ue001")
             text = marked[int(index)]
             quoted = json.dumps(str.__str__(text), ensure_ascii=ensure_ascii)[1:-1]
-            pieces.append(
-                text._changed(quoted, lambda part: json.dumps(part, ensure_ascii=ensure_ascii)[1:-1])
-            )
+            pieces.append(text._changed(quoted, lambda part: json.dumps(part, ensure_ascii=ensure_ascii)[1:-1]))
         pieces.append(piece)
     traced = traced_concat(pieces)
     return traced if str.__str__(traced) == plain else plain
