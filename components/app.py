@@ -9,6 +9,8 @@ from collections.abc import Callable
 import gradio as gr
 
 from components import (
+    api,
+    pair,
     stage_base_vs_chat,
     stage_data,
     stage_lora,
@@ -55,6 +57,7 @@ def build(studio: Studio) -> gr.Blocks:
         lesson = Lesson()
         with gr.Row(elem_classes="masthead"):
             gr.HTML(f"<h1>{TITLE}</h1>", elem_classes="title")
+            pair.build(studio, page)
         with gr.Tabs(elem_classes="stages", overflow_behavior="wrap") as tabs:
             for stage in STAGES:
                 _BUILD[stage.key](studio, lesson)
@@ -63,6 +66,7 @@ def build(studio: Studio) -> gr.Blocks:
         keys = json.dumps([stage.key for stage in STAGES])
         page.load(None, None, [tabs], js=_OPEN_LINKED % keys, api_visibility="private")
         lesson.connect(page)
+        api.register(studio)
     return page
 
 

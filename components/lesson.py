@@ -33,6 +33,7 @@ class Lesson:
         # The text is not secret, it only has to be readable again after a restart of the studio.
         self.state = gr.BrowserState(DEFAULTS, storage_key="fine-tuning-studio", secret="fine-tuning-studio")
         self._bound: dict[str, list[gr.components.Component]] = {}
+        self._choices: list[tuple[gr.Button, str, Any]] = []
 
     def default(self, key: str) -> Any:
         """The value of `key` before anybody chose one."""
@@ -48,6 +49,10 @@ class Lesson:
         self._bound.setdefault(key, []).append(component)
         return component
 
+    def choose(self, button: gr.Button, key: str, value: Any) -> None:
+        """A press on `button` sets the lesson's `key`, and with it every component that is bound to it."""
+        self._choices.append((button, key, value))
+
     def connect(self, page: gr.Blocks) -> None:
         """Wire the bound components to each other and to the browser's storage."""
         for key, components in self._bound.items():
@@ -61,6 +66,16 @@ class Lesson:
                     show_progress="hidden",
                     api_visibility="private",
                 )
+        for button, key, value in self._choices:
+            bound = self._bound.get(key, [])
+            button.click(
+                None,
+                [self.state],
+                [self.state, *bound],
+                js=_set(key, value, len(bound)),
+                show_progress="hidden",
+                api_visibility="private",
+            )
         pairs = [(key, component) for key, components in self._bound.items() for component in components]
         if pairs:
             page.load(
@@ -77,6 +92,12 @@ def _spread(key: str, others: int) -> str:
     """JavaScript: the state with `key` replaced, and the value once for each other component."""
     name = json.dumps(key)
     return f"(value, state) => [{{...state, [{name}]: value}}, ...Array({others}).fill(value)]"
+
+
+def _set(key: str, value: Any, bound: int) -> str:
+    """JavaScript: as `_spread`, for a value that is known when the page is built."""
+    name, chosen = json.dumps(key), json.dumps(value, ensure_ascii=False)
+    return f"(state) => [{{...state, [{name}]: {chosen}}}, ...Array({bound}).fill({chosen})]"
 
 
 def _restore(keys: list[str]) -> str:

@@ -99,11 +99,9 @@ def line_chart(
         for y in y_ticks
     )
     written = "".join(
-        f'<span class="tick-y" style="bottom:{100 * up(y):.2f}%">{escape(y_format(y))}</span>'
-        for y in y_ticks
+        f'<span class="tick-y" style="bottom:{100 * up(y):.2f}%">{escape(y_format(y))}</span>' for y in y_ticks
     ) + "".join(
-        f'<span class="tick-x" style="left:{100 * across(x):.2f}%">{number(x)}</span>'
-        for x in ticks(left, right)
+        f'<span class="tick-x" style="left:{100 * across(x):.2f}%">{number(x)}</span>' for x in ticks(left, right)
     )
     legend = _legend([line.name for line in drawn])
     return (
@@ -138,9 +136,7 @@ def bar_chart(
     scale = _scale(low / 10, top, log=True) if log else _scale(0.0, top, log=False)
     names = list(dict.fromkeys(part.name for bar in bars for part in bar.parts))
     lines = "".join(
-        f'<span class="mark" style="left:{100 * scale(value):.2f}%"></span>'
-        for _, value in marks
-        if value <= top
+        f'<span class="mark" style="left:{100 * scale(value):.2f}%"></span>' for _, value in marks if value <= top
     )
     rows = []
     for bar, total in zip(bars, totals, strict=True):
@@ -181,9 +177,7 @@ def ticks(low: float, high: float, *, log: bool = False, about: int = 5) -> list
     return [round(position * step, 12) for position in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _ends(
-    fixed: tuple[float, float] | None, values: Sequence[float], pad: bool = False
-) -> tuple[float, float]:
+def _ends(fixed: tuple[float, float] | None, values: Sequence[float], pad: bool = False) -> tuple[float, float]:
     if fixed:
         return fixed
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -202,8 +196,7 @@ def _scale(low: float, high: float, log: bool) -> Callable[[float], float]:
 
 def _legend(names: Sequence[str]) -> str:
     items = "".join(
-        f'<li><span class="swatch s{index % SERIES + 1}"></span>{escape(name)}</li>'
-        for index, name in enumerate(names)
+        f'<li><span class="swatch s{index % SERIES + 1}"></span>{escape(name)}</li>' for index, name in enumerate(names)
     )
     return f'<ul class="chart-legend">{items}</ul>' if names else ""
 

@@ -44,48 +44,59 @@ class Piece:
 
 
 def pieces_html(
-    pieces: Sequence[Piece], label: str, *, whitespace: bool = False, pressable: bool = False
+    pieces: Sequence[Piece],
+    label: str,
+    *,
+    whitespace: bool = False,
+    pressable: bool = False,
+    chosen: int | None = None,
 ) -> str:
     """The pieces as one block that reads as `label`; arrow keys walk through those that have a note.
 
     whitespace: draw spaces and newlines.
     pressable:  each piece is a button with its position in `data-index`; see `PRESS`.
+    chosen:     position of the piece that is marked as chosen.
     """
+    focusable = [pressable or bool(piece.note) for piece in pieces]
+    # One stop of the Tab key for the whole block: the chosen piece, else the first; arrows go on from there.
+    stop = chosen if chosen is not None else next((i for i, yes in enumerate(focusable) if yes), None)
     parts = []
-    reachable = True
     for index, piece in enumerate(pieces):
-        focusable = pressable or bool(piece.note)
-        parts.append(_piece_html(index, piece, whitespace, pressable, focusable, reachable and focusable))
-        reachable = reachable and not focusable
+        tabindex = (0 if index == stop else -1) if focusable[index] else None
+        parts.append(_piece_html(index, piece, whitespace, pressable, tabindex, index == chosen))
     return f'<div class="pieces" role="group" aria-label="{escape(label)}">{"".join(parts)}</div>'
 
 
 def _piece_html(
-    index: int, piece: Piece, whitespace: bool, pressable: bool, focusable: bool, in_tab_order: bool
+    index: int, piece: Piece, whitespace: bool, pressable: bool, tabindex: int | None, is_chosen: bool
 ) -> str:
     role = piece.role if piece.role in KNOWN_ROLES else "other" if piece.role else "none"
     classes = ["piece", f"role-{role}"]
     classes += ["is-control"] if piece.control else []
     classes += [] if piece.lit else ["is-dim"]
+    classes += ["is-chosen"] if is_chosen else []
     attributes = [f'class="{" ".join(classes)}"']
-    if focusable:
-        attributes.append(f'tabindex="{0 if in_tab_order else -1}"')
+    if tabindex is not None:
+        attributes.append(f'tabindex="{tabindex}"')
     if pressable:
-        attributes.append(f'role="button" data-index="{index}"')
+        pressed = str(is_chosen).lower()
+        attributes.append(f'role="button" data-index="{index}" aria-pressed="{pressed}"')
     if piece.note:
         attributes.append(f'data-note="{escape(piece.note)}"')
         attributes.append(f'aria-label="{escape(piece.text)}: {escape(piece.note)}"')
     below = f"<small>{escape(piece.below)}</small>" if piece.below else ""
-    return f"<span {' '.join(attributes)}>{shown(piece.text, whitespace)}{below}</span>"
+    # A newline that can be pressed has to be seen; a space beside a word need not.
+    marks = shown(
+        piece.text, whitespace or (pressable and not piece.text.strip(" ")) or (pressable and "\n" in piece.text)
+    )
+    return f"<span {' '.join(attributes)}>{marks}{below}</span>"
 
 
 def shown(text: str, whitespace: bool = False) -> str:
     """Escaped text; with `whitespace`, spaces and newlines have a mark."""
     if not whitespace:
         return escape(text)
-    marks = (
-        f'<i class="ws">{_VISIBLE[c][0]}</i>{_VISIBLE[c][1:]}' if c in _VISIBLE else escape(c) for c in text
-    )
+    marks = (f'<i class="ws">{_VISIBLE[c][0]}</i>{_VISIBLE[c][1:]}' if c in _VISIBLE else escape(c) for c in text)
     return "".join(marks)
 
 
@@ -104,9 +115,7 @@ def span_pieces(text: str, spans: Iterable[RoleSpan]) -> list[Piece]:
 
 def legend_html(roles: Sequence[str]) -> str:
     """The names of the roles, each in its colour and mark."""
-    items = "".join(
-        f'<li><span class="piece role-{role}">{role}</span></li>' for role in roles if role in KNOWN_ROLES
-    )
+    items = "".join(f'<li><span class="piece role-{role}">{role}</span></li>' for role in roles if role in KNOWN_ROLES)
     return f'<ul class="legend" aria-label="Roles">{items}</ul>'
 
 

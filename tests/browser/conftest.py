@@ -1,0 +1,134 @@
+"""A studio in a process of its own, and a Chromium that reports every request that leaves the machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SERVED_WITHIN = 60.0  # seconds; a machine that runs other tests at the same time is slow
+
+
+@dataclass(slots=True)
+class Witness:
+    """What a page did that it must not do."""
+
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("request", lambda request: self._request(request.url))
+        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _request(self, url: str) -> None:
+        if not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+            self.outside.append(url)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_studio(directory: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """`python studio.py` in `directory`, which is not the repository's; returns it with its address."""
+    port = free_port()
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "studio.py"), "--port", str(port), *arguments],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + SERVED_WITHIN
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return process, url
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    process.kill()
+    output, _ = process.communicate()
+    raise AssertionError(f"the studio did not serve its page:\n{output}")
+
+
+def end_studio(process: subprocess.Popen[str]) -> int:
+    """Ask it to end, as a service manager would; returns its exit status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError("the studio did not end within 20 seconds of SIGTERM") from None
+
+
+@pytest.fixture(scope="session")
+def studio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one studio that all browser tests share."""
+    process, url = start_studio(tmp_path_factory.mktemp("somewhere-else"))
+    yield url
+    assert end_studio(process) == 0
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no {CHROMIUM}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, studio_url: str) -> Iterator[Callable[..., Page]]:
+    """Opens the studio in a browser of its own: `open_page(path="", width=1280, height=720, scheme="light")`.
+
+    After the test, no request may have left the machine and nothing may have been an error on the console.
+    """
+    witness = Witness()
+    contexts = []
+
+    def open_it(path: str = "", *, width: int = 1280, height: int = 720, scheme: str = "light") -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        witness.watch(page)
+        page.goto(studio_url + path)
+        page.get_by_role("tab", name="Base vs Chat", exact=True).wait_for()
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert witness.outside == []
+    assert witness.errors == []

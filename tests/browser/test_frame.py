@@ -1,0 +1,85 @@
+"""The frame in a real browser: tabs, links, keyboard, and what a reload keeps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from pipelines.stages import STAGES, Stage
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)
+def test_every_tab_opens_by_its_link_and_shows_its_step_and_verbs(
+    open_page: Callable[..., Page], stage: Stage
+) -> None:
+    page = open_page(f"/?tab={stage.key}")
+    expect(page.get_by_role("tab", name=stage.title, exact=True)).to_have_attribute("aria-selected", "true")
+    panel = page.get_by_role("tabpanel").and_(page.locator(":visible"))
+    expect(panel).to_contain_text(f"Step {stage.number} / 8 · {stage.title}")
+    for verb in ("Explain", "Play", "Take home"):
+        expect(panel.get_by_role("heading", name=verb, exact=True)).to_be_visible()
+
+
+def test_the_address_follows_the_open_tab(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    for stage in STAGES[1:] + STAGES[:1]:
+        page.get_by_role("tab", name=stage.title, exact=True).click()
+        expect(page).to_have_url(re.compile(rf"[?&]tab={stage.key}$"))
+        expect(page.get_by_role("tabpanel").and_(page.locator(":visible"))).to_contain_text(f"Step {stage.number} / 8")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_tab_key_only_stops_where_something_can_be_seen(open_page: Callable[..., Page], width: int) -> None:
+    page = open_page(width=width)
+    page.locator("body").click(position={"x": 2, "y": 2})
+    seen = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate(
+                """() => {
+                  const e = document.activeElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
+                  const name = (e.getAttribute("aria-label") || e.innerText || e.value || e.placeholder || "").trim();
+                  return {name, tag: e.tagName, outline: style.outlineStyle,
+                          visible: e.checkVisibility({opacityProperty: true, visibilityProperty: true})
+                                   && box.width > 1 && box.height > 1};
+                }"""
+            )
+        )
+    assert [stop for stop in seen if stop["tag"] != "BODY" and not (stop["visible"] and stop["name"])] == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_all_eight_tabs_can_be_reached_without_a_menu(open_page: Callable[..., Page], width: int) -> None:
+    page = open_page(width=width)
+    for stage in STAGES:
+        tab = page.get_by_role("tab", name=stage.title, exact=True)
+        expect(tab).to_have_count(1)
+        expect(tab).to_be_visible()
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)
+def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], stage: Stage) -> None:
+    page = open_page(f"/?tab={stage.key}", width=390, height=844)
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_running_pair_is_named_with_its_memory(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    line = page.locator(".pair")
+    expect(line).to_contain_text(re.compile("base.*instruct", re.DOTALL))
+    expect(line).to_contain_text(re.compile(r"MiB of [\d.]+ GiB"), timeout=60_000)
+
+
+def test_a_prompt_survives_a_reload(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=problem")
+    page.get_by_label("Prompt", exact=True).fill("Who wrote Hamlet?")
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("Who wrote Hamlet?")
