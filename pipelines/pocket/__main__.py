@@ -26,12 +26,13 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=ASSETS, help="where `install` puts the pair and its data")
     parser.add_argument("--tokens", type=int, default=12_000_000, help="pretraining tokens")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compile", action="store_true", help="fuse the training step (needs a C++ compiler)")
     chosen = parser.parse_args()
     unknown = set(chosen.stages.split(",")) - set(STAGES)
     if unknown:
         parser.error(f"unknown stage {', '.join(sorted(unknown))}; use {', '.join(STAGES)}")
     chosen.build.mkdir(parents=True, exist_ok=True)
-    recipe = stages.Recipe(chosen.build, chosen.tokens, chosen.seed, _report)
+    recipe = stages.Recipe(chosen.build, chosen.tokens, chosen.seed, _report, chosen.compile)
     stages.note(recipe, "machine", _machine())
     for name in chosen.stages.split(","):
         _report(f"stage {name}")

@@ -30,12 +30,13 @@ SFT_EPOCHS = 5
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Where the recipe works and how much it trains. `tokens` counts pretraining tokens."""
+    """Where the recipe works and how much it trains. `tokens` counts pretraining tokens; `compiled`: see training."""
 
     build: Path
     tokens: int
     seed: int
     report: Callable[[str], None]
+    compiled: bool = False
 
     @property
     def base(self) -> Path:
@@ -63,7 +64,9 @@ def pretrain(recipe: Recipe) -> None:
         len(tokenizer), tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id, recipe.seed
     )
     recipe.report(f"base: {model.num_parameters():,} parameters, {schedule.steps} steps")
-    seconds = train(model, (rows, rows), schedule, recipe.seed, recipe.build / "base.pt", recipe.report)
+    seconds = train(
+        model, (rows, rows), schedule, recipe.seed, recipe.build / "base.pt", recipe.report, recipe.compiled
+    )
     _prepare_turn_tokens(model, tokenizer)
     save(model, tokenizer, recipe.base)
     note(
@@ -85,7 +88,7 @@ def instruct(recipe: Recipe) -> None:
     schedule = Schedule(steps=SFT_EPOCHS * (len(packed[0]) // batch), batch=batch, learning_rate=8e-4, warmup=50)
     model = LlamaForCausalLM.from_pretrained(recipe.base, dtype="float32")
     recipe.report(f"instruct: {len(rows):,} conversations, {schedule.steps} steps")
-    seconds = train(model, packed, schedule, recipe.seed, recipe.build / "instruct.pt", recipe.report)
+    seconds = train(model, packed, schedule, recipe.seed, recipe.build / "instruct.pt", recipe.report, recipe.compiled)
     save(model, tokenizer, recipe.instruct)
     supervised = int((packed[1] != IGNORE_INDEX).sum())
     figures = {"examples": len(rows), "epochs": SFT_EPOCHS, "seconds": round(seconds)}

