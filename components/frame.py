@@ -64,7 +64,7 @@ class StageFrame:
         if "Take home" not in self._parts:
             self._parts.append("Take home")
             self.section("Take home")
-        with gr.Group(elem_classes="take-home"):
+        with gr.Column(elem_classes="take-home"):
             code = gr.Code(
                 language=_LANGUAGES.get(PurePath(filename).suffix),  # type: ignore[arg-type]
                 label=f"{label} · {filename}",

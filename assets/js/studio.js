@@ -13,3 +13,24 @@ document.addEventListener("keydown", (event) => {
   next.tabIndex = 0;
   next.focus();
 });
+
+// One note for everything that carries `data-note`, kept inside the window, shown on hover and on focus.
+const note = document.createElement("div");
+note.className = "note";
+note.hidden = true;
+note.setAttribute("role", "tooltip");
+const showNote = (event) => {
+  const target = event.target.closest?.("[data-note]");
+  note.hidden = !target;
+  if (!target) return;
+  if (!note.isConnected) document.body.append(note);
+  note.textContent = target.dataset.note;
+  const at = target.getClientRects()[0], own = note.getBoundingClientRect();
+  const below = at.bottom + 6 + own.height <= innerHeight;
+  note.style.left = Math.max(8, Math.min(at.left, innerWidth - own.width - 8)) + "px";
+  note.style.top = (below ? at.bottom + 6 : at.top - own.height - 6) + "px";
+};
+document.addEventListener("pointerover", showNote);
+document.addEventListener("focusin", showNote);
+document.addEventListener("scroll", () => { note.hidden = true; }, {capture: true, passive: true});
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") note.hidden = true; });

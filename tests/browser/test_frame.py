@@ -14,9 +14,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)
-def test_every_tab_opens_by_its_link_and_shows_its_step_and_verbs(
-    open_page: Callable[..., Page], stage: Stage
-) -> None:
+def test_every_tab_opens_by_its_link_and_shows_its_step_and_verbs(open_page: Callable[..., Page], stage: Stage) -> None:
     page = open_page(f"/?tab={stage.key}")
     expect(page.get_by_role("tab", name=stage.title, exact=True)).to_have_attribute("aria-selected", "true")
     panel = page.get_by_role("tabpanel").and_(page.locator(":visible"))
