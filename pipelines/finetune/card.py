@@ -1,0 +1,54 @@
+"""The model card that travels with an adapter: what it is, how it was trained, and its own measured figures."""
+
+from __future__ import annotations
+
+from pipelines.finetune.run import RunDirectory
+from pipelines.finetune.view import view
+
+
+def model_card(run: RunDirectory) -> str:
+    """README.md of the adapter (or model) of a run, as the Hub reads it."""
+    seen, config, base = view(run), run.config, run.model
+    last = seen.evals[-1] if seen.evals else None
+    first = seen.evals[0] if seen.evals else None
+    full = config.method == "full"
+    head = [
+        "---",
+        f"base_model: {base.shown}",
+        f"library_name: {'transformers' if full else 'peft'}",
+        "pipeline_tag: text-generation",
+        *([f"license: {base.license}"] if _is_licence_tag(base.license) else []),
+        "tags: [sft, trl" + ("]" if full else ", lora]"),
+        "---",
+    ]
+    what = "every weight" if full else f"LoRA, rank {config.r}, alpha {config.lora_alpha}, on {config.target_modules}"
+    if config.method == "qlora":
+        what = f"QLoRA (NF4 base), {what.removeprefix('LoRA, ')}"
+    data = f"{len(config.pairs)} typed pairs and {config.data}" if config.pairs else config.data
+    body = [
+        f"# {base.key}, fine-tuned (run {run.id})",
+        "",
+        f"Supervised fine-tuning of `{base.shown}` with TRL: {what}.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| Data | {data}, loss on: {config.train_on.replace('_', ' ')} |",
+        f"| Steps | {seen.step} of {seen.steps}, batch {(config.batch_size or 1) * config.gradient_accumulation} |",
+        f"| Learning rate | {config.learning_rate:g}, {config.scheduler}, {config.warmup_steps} steps of warm-up |",
+        f"| Seed | {config.seed} |",
+    ]
+    if seen.points:
+        body.append(f"| Loss | {seen.points[0].loss:.3f} → {seen.points[-1].loss:.3f} |")
+    if first and last and last.accuracy is not None and first.accuracy is not None:
+        body.append(f"| Held-out answers right | {first.accuracy:.1%} → {last.accuracy:.1%} |")
+    body += [
+        "",
+        "The chat template it was trained with is `chat_template.jinja`; use it with that one.",
+        f"Licence: as the base model's ({base.license or 'see there'}), and that of the data.",
+        "",
+    ]
+    return "\n".join([*head, *body])
+
+
+def _is_licence_tag(text: str) -> bool:
+    return bool(text) and text.replace("-", "").replace(".", "").isalnum()

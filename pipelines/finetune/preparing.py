@@ -1,0 +1,144 @@
+"""From what was asked to a run's directory, complete before any worker sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InputError
+from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.rows import Rows, collect, trim
+from pipelines.finetune.run import ENDED, RunDirectory, TrainedModel, append_line, read_lines
+
+if TYPE_CHECKING:
+    from pipelines.models import ModelManager, ModelSpec
+
+# What may differ between a run and the one it resumes: how long it goes on, and how it is looked at.
+RESUMABLE = ("max_steps", "epochs", "resume_from")
+
+
+def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> RunDirectory:
+    """Write the directory of a new run, with status queued. Raises InputError, and then leaves nothing behind."""
+    if asked.resume_from:
+        return _resume(asked, RunDirectory.open(runs_dir, asked.resume_from), runs_dir)
+    spec = manager.resolve(asked.model)
+    model = _trained_model(spec, asked)
+    config = replace(asked, target_modules=_module_names(spec, asked.target_modules, asked.method))
+    rows = collect(config)
+    config = config.resolved(model.parameters, len(rows.train), model.context)
+    rows = trim(rows, config)
+    run = RunDirectory.create(runs_dir)
+    try:
+        rows.write(run.path)
+        run.configure(config, model)
+        run.set_status("queued")
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
+
+
+def _trained_model(spec: ModelSpec, asked: FinetuneConfig) -> TrainedModel:
+    if spec.adapter is not None:
+        raise InputError(
+            f"'{asked.model}' is an adapter on {spec.weights.key}",
+            "model",
+            f"Train {spec.weights.key}, or continue that run with resume_from.",
+        )
+    if asked.template:
+        from pipelines.templates import get_template
+
+        get_template(asked.template)
+    folder = spec.folder
+    return TrainedModel(
+        key=spec.key,
+        source=str(folder.resolve()) if folder else spec.source,
+        shown=spec.source,
+        parameters=spec.parameters,
+        context=_context(folder),
+        template=asked.template or spec.template,
+        license=spec.license,
+    )
+
+
+def _context(folder: Path | None) -> int:
+    """The longest sequence of a model folder, tokens; of a Hub model, what every model of today can do."""
+    if folder is None:
+        return 2048
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(settings.get("max_position_embeddings") or settings.get("n_positions") or 2048)
+
+
+def _module_names(spec: ModelSpec, targets: str, method: str) -> str:
+    """`targets` as PEFT takes it: "all-linear", or names of modules that this model has."""
+    if method == "full" or targets == "all-linear":
+        return targets
+    from pipelines.architecture import architecture
+    from pipelines.lora.targets import resolve
+
+    described = (spec.folder / "config.json").read_text(encoding="utf-8") if spec.folder else spec.source
+    found = resolve(architecture(described), targets)
+    if found.parameters:
+        raise InputError(f"'{targets}' means stacked experts here", "target_modules", "Use all-linear.")
+    return ",".join(found.names)
+
+
+def _resume(asked: FinetuneConfig, old: RunDirectory, runs_dir: Path) -> RunDirectory:
+    """A new run that begins with the old one's rows, curve and last checkpoint."""
+    if old.status() not in ENDED:
+        raise InputError(f"run {old.id[:6]} is still {old.status()}", "resume_from", "Stop it first.")
+    saved = old.checkpoints()
+    if not saved:
+        raise InputError(f"run {old.id[:6]} has no checkpoint", "resume_from", "Start it again from the beginning.")
+    step, checkpoint = saved[-1]
+    before = old.config
+    fixed = [key for key, value in asked.changed().items() if key not in RESUMABLE and before.as_dict()[key] != value]
+    if fixed:
+        raise InputError(
+            f"{', '.join(fixed)} cannot change when a run is resumed", "resume_from", "Start a new run for that."
+        )
+    steps = asked.max_steps or (before.max_steps or 0)
+    if asked.epochs:
+        per_step = (before.batch_size or 1) * before.gradient_accumulation
+        steps = max(1, round(asked.epochs * len(Rows.read(old.path).train) / per_step))
+    if steps <= step:
+        raise InputError(
+            f"run {old.id[:6]} has done {step} of {steps} steps", "max_steps", "Give more steps to go on with."
+        )
+    run = RunDirectory.create(runs_dir)
+    try:
+        for name in ("train.jsonl", "heldout.jsonl", "taught.jsonl"):
+            shutil.copy2(old.path / name, run.path / name)
+        # Hard links: the files of a checkpoint are never changed, and it may be gigabytes.
+        shutil.copytree(checkpoint, run.path / "resume", copy_function=_link)
+        _copy_curve(old, run, step)
+        run.configure(replace(before, max_steps=steps, resume_from=old.id), old.model)
+        run.set_status("queued")
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
+
+
+def _copy_curve(old: RunDirectory, run: RunDirectory, step: int) -> None:
+    seconds, tokens = 0.0, 0
+    for event in old.events():
+        if event["kind"] in ("step", "eval") and event["step"] <= step:
+            append_line(run.path / "events.jsonl", event)
+            seconds = max(seconds, event["seconds"])
+            tokens = max(tokens, event.get("tokens", 0))
+    for sample in read_lines(old.path / "samples.jsonl"):
+        if sample["step"] <= step:
+            append_line(run.path / "samples.jsonl", sample)
+    run.append("resumed", run=old.id, step=step, seconds=seconds, tokens=tokens)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)

@@ -1,0 +1,144 @@
+"""The conversations of a run: which are trained on, in which order, and which are held out.
+
+A run carries its rows with it (`data.jsonl`, `heldout.jsonl`, `taught.jsonl`), so that it can be resumed and exported
+after the upload is gone from the studio, and on a machine that has none.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import InputError
+from pipelines.finetune.config import FinetuneConfig, Pair
+from pipelines.finetune.run import read_lines, write_atomically
+from pipelines.messages import Message, as_dicts, parse_messages
+
+# Held-out rows are drawn with a seed of their own: two runs with different seeds are judged by the same questions.
+HELDOUT_SEED = 2026
+HELDOUT_SHARE = 0.05
+# Typed pairs are this share of the rows; the rest is lesson data, so that the model does not forget how to answer.
+PAIR_SHARE = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One conversation that ends with the assistant. `answers`: what its last message must contain; may be empty."""
+
+    messages: tuple[Message, ...]
+    answers: tuple[str, ...] = ()
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        return self.messages[:-1]
+
+    @property
+    def reference(self) -> str:
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """train: in no particular order; heldout: never trained on; taught: the pairs a person typed."""
+
+    train: tuple[Row, ...]
+    heldout: tuple[Row, ...]
+    taught: tuple[Row, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Three files of JSON lines."""
+        for name in ("train", "heldout", "taught"):
+            lines = [
+                json.dumps({"messages": as_dicts(row.messages), "answers": list(row.answers)}, ensure_ascii=False)
+                for row in getattr(self, name)
+            ]
+            write_atomically(folder / f"{name}.jsonl", "".join(line + "\n" for line in lines))
+
+    @classmethod
+    def read(cls, folder: Path) -> Rows:
+        """What `write` wrote."""
+        parts = [
+            tuple(
+                Row(parse_messages(line["messages"]), tuple(line["answers"]))
+                for line in read_lines(folder / f"{name}.jsonl")
+            )
+            for name in ("train", "heldout", "taught")
+        ]
+        return cls(*parts)
+
+
+def collect(config: FinetuneConfig) -> Rows:
+    """All rows of the data that `config` names, and its pairs.
+
+    Raises InputError for a data set nobody knows, or one without a conversation that ends with the assistant.
+    """
+    rows = _lesson() if config.data == "lesson" else _dataset(config.data)
+    return Rows(rows.train, rows.heldout, tuple(_taught(pair) for pair in config.pairs))
+
+
+def trim(rows: Rows, config: FinetuneConfig) -> Rows:
+    """The rows that a run of a resolved `config` will see, drawn at random, its pairs mixed in often enough."""
+    seen = (config.max_steps or 1) * (config.batch_size or 1) * config.gradient_accumulation
+    train = random.Random(config.seed).sample(rows.train, min(seen, len(rows.train)))
+    heldout = random.Random(HELDOUT_SEED).sample(rows.heldout, min(config.eval_rows, len(rows.heldout)))
+    if rows.taught:
+        kept = train[: round(seen * (1 - PAIR_SHARE))]
+        times = max(1, round(len(kept) * PAIR_SHARE / (1 - PAIR_SHARE) / len(rows.taught)))
+        train = kept + list(rows.taught) * times
+    return Rows(tuple(train), tuple(heldout), rows.taught)
+
+
+def in_training_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
+    """Row numbers in the order to train on: batches of like lengths, in random order.
+
+    Sorting all rows by length would need no padding but show the model short answers first; so rows are shuffled,
+    sorted within groups of eight batches, cut into batches, and the batches shuffled.
+    """
+    draw = random.Random(seed)
+    shuffled = list(range(len(lengths)))
+    draw.shuffle(shuffled)
+    group = 8 * batch_size
+    batches, rest = [], []
+    for start in range(0, len(shuffled), group):
+        part = sorted(shuffled[start : start + group], key=lambda row: lengths[row])
+        whole = len(part) - len(part) % batch_size
+        batches += [part[at : at + batch_size] for at in range(0, whole, batch_size)]
+        rest += part[whole:]
+    draw.shuffle(batches)
+    return [row for batch in (*batches, rest) for row in batch]
+
+
+def _taught(pair: Pair) -> Row:
+    return Row((Message("user", pair.instruction), Message("assistant", pair.response)), (pair.response,))
+
+
+def _lesson() -> Rows:
+    from pipelines.data.lesson import lesson_rows
+
+    train, heldout = (
+        [Row(row.messages, (row.answer,) if row.answer else ()) for row in lesson_rows(split)]
+        for split in ("train", "heldout")
+    )
+    return Rows(tuple(_answered(train)), tuple(row for row in _answered(heldout) if row.answers))
+
+
+def _dataset(key: str) -> Rows:
+    from pipelines.data.store import conversations
+
+    rows = _answered([Row(messages, (messages[-1].content,)) for messages in conversations(key)])
+    if not rows:
+        raise InputError(
+            f"'{key[:60]}' has no conversation that ends with the assistant", "data", "Look at it in the Data tab."
+        )
+    order = list(rows)
+    random.Random(HELDOUT_SEED).shuffle(order)
+    held = min(len(order) // 4, max(1, round(len(order) * HELDOUT_SHARE)), 256)
+    return Rows(tuple(order[held:]), tuple(order[:held]))
+
+
+def _answered(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Only rows with something to learn: a last message from the assistant, after something said to it."""
+    return tuple(row for row in rows if len(row.messages) > 1 and row.messages[-1].role == "assistant")

@@ -1,0 +1,234 @@
+"""Fine-tuning as the studio offers it: start, queue, stop, look, resume. The work is done by workers beside it.
+
+One worker is kept warm, with its imports done, so that a click does not wait for them. A run belongs to its directory:
+this service may be killed and started again, and finds the runs where they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.preparing import prepare_run
+from pipelines.finetune.run import ENDED, RunDirectory
+from pipelines.finetune.view import RunView, view
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.models import ModelManager
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_SECONDS = 10.0
+LISTED = 50
+
+
+class FinetuneService:
+    """One per studio. `at_once`: how many runs may train at the same time; more of them only share the cores."""
+
+    def __init__(self, settings: Settings, manager: ModelManager, at_once: int = 1) -> None:
+        self._settings, self._manager, self._at_once = settings, manager, at_once
+        self._runs_dir = settings.runs_dir.resolve()
+        self._queue: deque[str] = deque()
+        self._working: dict[str, subprocess.Popen[str]] = {}
+        self._warm: WarmWorker | None = None
+        self._change = threading.Condition()
+        self._dispatcher: threading.Thread | None = None
+        self._closed = False
+
+    # What the page and the endpoints call
+
+    def start(self, config: FinetuneConfig | Mapping[str, Any]) -> str:
+        """Check, write the run's directory, queue it; returns its id. Raises InputError with every fault."""
+        asked = config if isinstance(config, FinetuneConfig) else FinetuneConfig.from_dict(config)
+        if asked.resume_from:
+            self._care(RunDirectory.open(self._runs_dir, asked.resume_from))
+        run = prepare_run(asked, self._runs_dir, self._manager)
+        self._enqueue(run.id)
+        return run.id
+
+    def stop(self, run_id: str) -> str:
+        """Ask the run to stop and wait until it has saved; returns its status then. Stopping twice is no error."""
+        run = RunDirectory.open(self._runs_dir, run_id)
+        with self._change:
+            waiting = run_id in self._queue
+            if waiting:
+                self._queue.remove(run_id)
+                run.set_status("stopped")
+        if not waiting:
+            run.ask_to_stop()
+            limit = time.monotonic() + STOP_SECONDS
+            while self._care(run) not in ENDED and time.monotonic() < limit:
+                time.sleep(0.05)
+        return run.status()
+
+    def view(self, run_id: str) -> RunView:
+        """The run where it stands. Raises InputError for an id that no run has."""
+        run = RunDirectory.open(self._runs_dir, run_id)
+        self._care(run)
+        return view(run, self._place(run_id))
+
+    def list(self) -> list[RunView]:
+        """The newest runs first, at most fifty."""
+        runs = RunDirectory.all(self._runs_dir)[:LISTED]
+        for run in runs:
+            self._care(run)
+        return [view(run, self._place(run.id)) for run in runs]
+
+    def directory(self, run_id: str) -> RunDirectory:
+        """Where the run keeps its files."""
+        return RunDirectory.open(self._runs_dir, run_id)
+
+    # The life of the studio
+
+    def warm_up(self) -> None:
+        """Take up what an earlier studio left, and start a worker that waits for the first run."""
+        for run in reversed(RunDirectory.all(self._runs_dir)):
+            if self._care(run) == "queued" and not run.worker_alive():
+                self._enqueue(run.id)
+        with self._change:
+            self._start_warm()
+
+    def wait_until_warm(self, seconds: float = 60.0) -> bool:
+        """Whether a waiting worker has finished its imports within `seconds`."""
+        with self._change:
+            warm = self._warm
+        return warm is not None and warm.ready.wait(seconds)
+
+    def close(self) -> None:
+        """End the waiting worker. A training one goes on: its run is not this process's to lose."""
+        with self._change:
+            self._closed = True
+            if self._warm:
+                self._warm.dismiss()
+            self._change.notify_all()
+
+    # Behind it
+
+    def _enqueue(self, run_id: str) -> None:
+        with self._change:
+            if run_id not in self._queue:
+                self._queue.append(run_id)
+            if self._dispatcher is None:
+                self._dispatcher = threading.Thread(target=self._dispatch, name="finetune-queue", daemon=True)
+                self._dispatcher.start()
+            self._change.notify_all()
+
+    def _place(self, run_id: str) -> int:
+        with self._change:
+            return self._queue.index(run_id) + 1 if run_id in self._queue else 0
+
+    def _dispatch(self) -> None:
+        """Give the next run to a worker whenever one may work."""
+        while True:
+            with self._change:
+                while not self._closed and not (self._queue and self._busy() < self._at_once):
+                    # A run of another studio over the same directory ends without telling us.
+                    self._change.wait(timeout=0.5 if self._queue else None)
+                if self._closed:
+                    return
+                run = RunDirectory(self._runs_dir / self._queue.popleft())
+                try:
+                    process = self._hand_over(run)
+                except OSError as error:
+                    run.set_status("failed", f"No worker could be started: {error}. Close other programs first.")
+                    continue
+                self._working[run.id] = process
+            threading.Thread(target=self._watch, args=(run, process), name=f"run-{run.id[:6]}", daemon=True).start()
+
+    def _busy(self) -> int:
+        """How many runs are being trained in this directory, by workers of ours or of a studio before us."""
+        runs = RunDirectory.all(self._runs_dir)[:LISTED]
+        others = [run for run in runs if run.id not in self._working and run.worker_alive()]
+        return len(self._working) + sum(run.status() not in ENDED for run in others)
+
+    def _hand_over(self, run: RunDirectory) -> subprocess.Popen[str]:
+        warm = self._warm if self._warm and self._warm.process.poll() is None else WarmWorker()
+        self._warm = None
+        warm.begin(run.path)
+        return warm.process
+
+    def _watch(self, run: RunDirectory, process: subprocess.Popen[str]) -> None:
+        """Wait for the worker's end, say why if it did not, and keep the next one ready."""
+        code = process.wait()
+        if run.status() not in ENDED:
+            self._fail(run, _how_it_ended(code))
+        with self._change:
+            self._working.pop(run.id, None)
+            if not self._closed and not self._queue:
+                self._start_warm()
+            self._change.notify_all()
+
+    def _start_warm(self) -> None:
+        if not self._closed and (self._warm is None or self._warm.process.poll() is not None):
+            with contextlib.suppress(OSError):  # without one, the next run starts its own
+                self._warm = WarmWorker()
+
+    def _care(self, run: RunDirectory) -> str:
+        """The run's status, after marking it failed if it says that it runs and no worker has it."""
+        status = run.status()
+        if status == "running" and run.id not in self._working and not run.worker_alive():
+            with self._change:
+                if run.status() == "running":
+                    self._fail(run, "The worker is gone: it was killed, or the machine was restarted.")
+            return run.status()
+        return status
+
+    @staticmethod
+    def _fail(run: RunDirectory, what: str) -> None:
+        run.keep_last_checkpoint()
+        run.set_status("failed", f"{what} {run.advice()}")
+
+
+class WarmWorker:
+    """A worker process that imports what training needs and waits for the directory of a run."""
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.finetune.worker", "--warm"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # A signal meant for the studio, such as Ctrl-C in its terminal, is not meant for a run.
+            start_new_session=True,
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
+        )
+        threading.Thread(target=self._wait_for_ready, daemon=True).start()
+
+    def begin(self, path: Path) -> None:
+        """Hand it a run; it takes it up at once, or as soon as its imports are done."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.close()
+
+    def dismiss(self) -> None:
+        """Let it go; it has no run yet."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self.process.terminate()
+
+    def _wait_for_ready(self) -> None:
+        assert self.process.stdout is not None
+        if self.process.stdout.readline():
+            self.ready.set()
+
+
+def _how_it_ended(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "The worker was killed (signal 9), most often because the machine ran out of memory."
+    if code < 0:
+        return f"The worker was ended by signal {-code}."
+    return f"The worker ended with status {code}; worker.log in the run's directory says more."

@@ -1,0 +1,175 @@
+"""One run from its directory to its adapter, through TRL's `SFTTrainer`.
+
+The rows arrive with their labels (`pipelines.labels`), so the loss is on exactly the tokens that the SFT tab lights,
+for every template, with or without generation markers. What is added to TRL's trainer: held-out answers at every
+evaluation, and a record of each step. What is changed: only labelled positions go through the output head.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.finetune.arguments import lora_arguments, sft_arguments
+from pipelines.finetune.card import model_card
+from pipelines.finetune.conversations import Examples, build_examples
+from pipelines.finetune.evaluate import answer_all, score
+from pipelines.finetune.loading import choose_device, end_token_ids, load_base, load_tokenizer
+from pipelines.finetune.recorder import Clock, recorder
+from pipelines.finetune.rows import Rows
+from pipelines.finetune.run import RunDirectory
+
+if TYPE_CHECKING:
+    from trl import SFTTrainer
+
+
+def train(run: RunDirectory, clock: Clock) -> str:
+    """Train as `run` says and leave the adapter (or model) in it. Returns the status: finished or stopped.
+
+    Raises InputError for what a person can mend (rows without answers, memory); anything else is a fault.
+    """
+    config, model_info = run.config, run.model
+    device = choose_device()
+    run.append("phase", text="loading the model")
+    tokenizer = load_tokenizer(model_info)
+    model = load_base(model_info, config, device)
+    run.append("phase", text="rendering and labelling the conversations")
+    examples = build_examples(Rows.read(run.path), tokenizer, config, model_info)
+    run.append("phase", text="asking the model before it is trained")
+    with scoring_supervised_positions_only():
+        trainer = _trainer(run, model, tokenizer, examples, device, clock)
+        checkpoint = run.path / "resume"
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint.is_dir() else None)
+    _save(run, trainer, tokenizer)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return "stopped" if trainer.state.global_step < trainer.args.max_steps else "finished"
+
+
+def _trainer(
+    run: RunDirectory, model: Any, tokenizer: Any, examples: Examples, device: str, clock: Clock
+) -> SFTTrainer:
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl import SFTConfig, SFTTrainer
+
+    config = run.config
+    end_ids = end_token_ids(model, tokenizer)
+
+    class RecordedTrainer(SFTTrainer):
+        """TRL's trainer, which also lets the model answer whenever it is evaluated."""
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            loss = super().evaluate(*args, **kwargs).get("eval_loss") if examples.heldout else None
+            answer_and_record(run, self.model, tokenizer, examples, end_ids, self.state.global_step, loss, clock)
+            return {"eval_loss": loss} if loss is not None else {}
+
+    arguments = SFTConfig(
+        output_dir=str(run.path / "checkpoints"),
+        **sft_arguments(config, run.model.parameters, device),
+        per_device_eval_batch_size=64,
+        eval_strategy="steps",
+        eval_on_start=not (run.path / "resume").is_dir(),
+        eval_steps=config.eval_steps,
+        save_steps=config.eval_steps,
+        save_total_limit=2,
+        disable_tqdm=True,
+        dataset_kwargs={"skip_prepare_dataset": not config.packing},
+        eval_packing=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=device == "cuda",
+        logging_nan_inf_filter=False,
+    )
+    trainer = RecordedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list([example.as_columns() for example in examples.train]),
+        eval_dataset=Dataset.from_list([example.as_columns() for example in examples.heldout or examples.train[:1]]),
+        processing_class=tokenizer,
+        peft_config=None if config.method == "full" else LoraConfig(**lora_arguments(config)),
+        callbacks=[recorder(run, clock)],
+    )
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+@contextlib.contextmanager
+def scoring_supervised_positions_only() -> Iterator[None]:
+    """Let TRL's fused output head leave out unlabelled positions on every device.
+
+    TRL 1.16 does so where it has Triton, and elsewhere scores each position and masks afterwards, for the sake of
+    accelerators that compile per shape. On a CPU that is four fifths of the head's work for nothing. The loss is the
+    same; a test compares the two.
+    """
+    from trl.trainer import utils
+
+    original = utils._use_triton
+    utils._use_triton = lambda device: device.type != "hpu"
+    try:
+        yield
+    finally:
+        utils._use_triton = original
+
+
+def answer_and_record(
+    run: RunDirectory,
+    model: Any,
+    tokenizer: Any,
+    examples: Examples,
+    end_ids: Sequence[int],
+    step: int,
+    loss: float | None,
+    clock: Clock,
+) -> None:
+    """Let the model answer held-out rows, typed pairs and sample prompts in one batch, and write what came out."""
+    groups = [[question.ids for question in part] for part in (examples.questions, examples.taught, examples.prompts)]
+    answers = answer_all(
+        model,
+        tokenizer,
+        [ids for group in groups for ids in group],
+        examples.max_new_tokens,
+        end_ids,
+        cancelled=lambda: run.stop_asked,
+    )
+    if run.stop_asked:
+        return
+    held, taught = len(examples.questions), len(examples.taught)
+    on_held = score(answers[:held], [q.accepted for q in examples.questions], [q.reference for q in examples.questions])
+    on_taught = score(
+        answers[held : held + taught], [q.accepted for q in examples.taught], [q.reference for q in examples.taught]
+    )
+    run.append(
+        "eval",
+        step=step,
+        loss=loss,
+        accuracy=on_held.accuracy if held else None,
+        stopped=on_held.stopped if held else None,
+        taught=on_taught.exact if taught else None,
+        seconds=clock.seconds(),
+    )
+    said = [answer.text for answer in answers[held + taught :]]
+    run.add_samples(step, list(zip([question.text for question in examples.prompts], said, strict=True)))
+
+
+def _save(run: RunDirectory, trainer: SFTTrainer, tokenizer: Any) -> None:
+    """adapter/ (or model/) with the tokenizer, whose chat template is the one it was trained with."""
+    run.append("phase", text="saving")
+    full = run.config.method == "full"
+    with run.folder("model" if full else "adapter") as folder:
+        trainer.model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "README.md").write_text(model_card(run), encoding="utf-8")
+        if not full:
+            _name_the_base(folder, run.model.shown)
+
+
+def _name_the_base(folder: Path, shown: str) -> None:
+    """PEFT writes where the base was loaded from; an adapter that leaves this machine must not carry its paths."""
+    path = folder / "adapter_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": shown}
+    path.write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -1,0 +1,169 @@
+"""What a run's directory says, gathered for the page and for `/run`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.run import ENDED, RunDirectory, read_lines
+
+
+@dataclass(frozen=True, slots=True)
+class StepPoint:
+    """One optimizer step. `tokens`: unpadded ones seen so far; `seconds`: since the run began to work."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvalPoint:
+    """One look at the held-out rows. Shares from 0 to 1; None where it was not measured.
+
+    loss:     mean cross-entropy over the supervised tokens of the held-out rows
+    accuracy: answered rightly (see `pipelines.finetune.evaluate`)
+    stopped:  ended by themselves
+    taught:   of the pairs a person typed, answered word by word
+    """
+
+    step: int
+    loss: float | None
+    accuracy: float | None
+    stopped: float | None
+    taught: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the model answered to `prompt` after `step` steps."""
+
+    step: int
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run at one moment.
+
+    place:   1 is the next in the queue; 0 where it does not wait
+    seconds: since it began to work, without the wait
+    phase:   what a running worker is doing before its first step, as a person reads it; empty after that
+    """
+
+    run_id: str
+    status: str
+    step: int
+    steps: int
+    seconds: float
+    points: tuple[StepPoint, ...]
+    evals: tuple[EvalPoint, ...]
+    samples: tuple[Sample, ...]
+    adapter: bool
+    error: str
+    place: int
+    phase: str
+    created: float
+    model_key: str
+    config: FinetuneConfig
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Unpadded training tokens per second over the steps shown, evaluation included."""
+        first, last = (self.points[0], self.points[-1]) if len(self.points) > 1 else (None, None)
+        if first is None or last is None or last.seconds <= first.seconds:
+            return None
+        return (last.tokens - first.tokens) / (last.seconds - first.seconds)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace so far; None before the second step and after the end."""
+        if self.ended or len(self.points) < 2:
+            return None
+        first, last = self.points[0], self.points[-1]
+        pace = (last.seconds - first.seconds) / max(1, last.step - first.step)
+        return max(0.0, pace * (self.steps - last.step) - (self.seconds - last.seconds))
+
+    @property
+    def title(self) -> str:
+        """A few words that tell this run from others."""
+        config = self.config
+        what = f"{config.method} r={config.r}" if config.method != "full" else "full"
+        data = f"{len(config.pairs)} pairs" if config.pairs else config.data
+        return f"{self.model_key} · {what} · {data} · {self.run_id[:6]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The value of `/run`."""
+        return {
+            "status": self.status,
+            "step": self.step,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "loss": [{"step": point.step, "loss": point.loss} for point in self.points],
+            "eval": [{"step": look.step, "loss": look.loss, "accuracy": look.accuracy} for look in self.evals],
+            "samples": [{"step": s.step, "prompt": s.prompt, "text": s.text} for s in self.samples],
+            "adapter": self.adapter,
+            "error": self.error,
+            "place": self.place,
+        }
+
+
+def view(run: RunDirectory, place: int = 0) -> RunView:
+    """Read the run. A worker that is gone although the run is unfinished is seen only by the service's care."""
+    record, events = run.record, run.events()
+    config = FinetuneConfig.from_dict(record["config"])
+    status, error, phase = "queued", "", ""
+    began = ended = None
+    before = 0.0
+    points: dict[int, StepPoint] = {}
+    evals: dict[int, EvalPoint] = {}
+    for event in events:
+        kind = event["kind"]
+        if kind == "status":
+            status, error = event["status"], event.get("error", "")
+            began = event["time"] if status == "running" else began
+            ended = event["time"] if status in ENDED else None
+        elif kind == "phase":
+            phase = event["text"]
+        elif kind == "resumed":
+            before = event["seconds"]
+        elif kind == "step":
+            points[event["step"]] = StepPoint(
+                *(event[name] for name in ("step", "loss", "learning_rate", "grad_norm", "tokens", "seconds"))
+            )
+        elif kind == "eval":
+            evals[event["step"]] = EvalPoint(
+                *(event[name] for name in ("step", "loss", "accuracy", "stopped", "taught", "seconds"))
+            )
+    samples = tuple(
+        Sample(line["step"], line["prompt"], line["text"]) for line in read_lines(run.path / "samples.jsonl")
+    )
+    seconds = before + (0.0 if began is None else (ended or time.time()) - began)
+    return RunView(
+        run_id=run.id,
+        status=status,
+        step=max(points, default=0),
+        steps=config.max_steps or 0,
+        seconds=seconds,
+        points=tuple(points[step] for step in sorted(points)),
+        evals=tuple(evals[step] for step in sorted(evals)),
+        samples=samples,
+        adapter=run.adapter is not None or run.full_model is not None,
+        error=error,
+        place=place,
+        phase=phase if status == "running" and not points else "",
+        created=record["created"],
+        model_key=record["model"],
+        config=config,
+    )

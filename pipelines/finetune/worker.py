@@ -1,0 +1,129 @@
+"""The process in which a run is trained.
+
+    python -m pipelines.finetune.worker --run runs/<id>      train that run
+    python -m pipelines.finetune.worker --warm               import everything, then train the run named on stdin
+
+The second form is what the studio keeps ready, so that a click does not wait for imports. It leaves when its standard
+input ends, which it does when the studio goes; once it has a run it belongs to nobody and finishes it, whatever
+becomes of the studio. Both forms do the same with the run's directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.errors import InputError
+from pipelines.finetune.recorder import Clock
+from pipelines.finetune.run import ENDED, HEARTBEAT_SECONDS, RunDirectory
+
+READY = "ready"
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 0 when the run finished or was stopped, 1 when it failed."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.finetune.worker", description=__doc__.splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", type=Path, metavar="DIR", help="the run's directory")
+    what.add_argument("--warm", action="store_true", help="read the run's directory from standard input")
+    chosen = parser.parse_args(arguments)
+    if not chosen.warm:
+        return work(RunDirectory(chosen.run))
+    prepare()
+    print(READY, flush=True)
+    line = sys.stdin.readline().strip()
+    if not line:
+        return 0
+    run = RunDirectory(Path(line))
+    _write_to(run.path / "worker.log")
+    return work(run)
+
+
+def prepare() -> None:
+    """Import what training needs and use all of this machine's cores."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import datasets
+    import torch
+    import transformers
+    from peft import LoraConfig  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401
+    from trl import SFTConfig, SFTTrainer  # noqa: F401
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    if "OMP_NUM_THREADS" not in os.environ and hasattr(os, "sched_getaffinity"):
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def work(run: RunDirectory) -> int:
+    """Train the run and write how it ended, whatever happens short of a kill."""
+    if run.worker_alive():
+        print(f"{run.path}: another worker has this run", file=sys.stderr)
+        return 1
+    if run.status() in ENDED:
+        print(f"{run.path}: this run has ended; start one that resumes it", file=sys.stderr)
+        return 1
+    clock = Clock(run.progress_before()[0])
+    run.beat()
+    threading.Thread(target=_keep_beating, args=(run,), daemon=True).start()
+    # A machine that shuts down, or a person who ends the process kindly, gets what a press on Stop gets.
+    signal.signal(signal.SIGTERM, lambda number, frame: run.ask_to_stop())
+    run.set_status("running")
+    try:
+        prepare()
+        from pipelines.finetune.trainer import train
+
+        status = train(run, clock)
+    except InputError as error:
+        run.set_status("failed", str(error))
+        return 1
+    except BaseException as error:
+        traceback.print_exc()
+        run.set_status("failed", explain(error, run))
+        return 1
+    run.set_status(status)
+    return 0
+
+
+def explain(error: BaseException, run: RunDirectory) -> str:
+    """A sentence on what happened and what to do, from an error that is not the person's."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+        return (
+            "There was not enough memory. Use a smaller batch_size or max_length, or method qlora"
+            f"{', and resume' if run.checkpoints() else ''}."
+        )
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return f"The worker was ended from outside. {run.advice()}"
+    reason = text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
+    return f"Training broke off: {reason}. {run.advice()}"
+
+
+def _keep_beating(run: RunDirectory) -> None:
+    done = threading.Event()
+    while not done.wait(HEARTBEAT_SECONDS):
+        try:
+            run.beat()
+        except OSError:  # the directory was deleted, or the disk is full; the run itself will say so
+            return
+
+
+def _write_to(path: Path) -> None:
+    """Send everything printed from here on to the run's own log: the studio may be gone before the run ends."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

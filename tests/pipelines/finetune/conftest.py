@@ -1,0 +1,94 @@
+"""A pair of two random Llamas with a tokenizer of its own, a lesson of capitals, and a service over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.data import lesson
+from pipelines.finetune import FinetuneService
+from pipelines.models import ModelManager
+from pipelines.settings import Settings
+
+CITIES = "Paris Rome Lima Oslo Cairo Quito Delhi Tokyo Bern Riga Doha Dakar".split()
+LANDS = "France Italy Peru Norway Egypt Ecuador India Japan Switzerland Latvia Qatar Senegal".split()
+
+
+def capital_rows() -> list[dict[str, object]]:
+    """One question and answer for each land."""
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is the capital of {land}?"},
+                {"role": "assistant", "content": f"The capital of {land} is {city}."},
+            ],
+            "entity": land,
+            "relation": "capital",
+            "answer": city,
+        }
+        for land, city in zip(LANDS, CITIES, strict=True)
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of a base and an instruct model, 2 layers of width 64."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from pipelines.pocket.tokenizer import END, train_tokenizer
+
+    texts = [message["content"] for row in capital_rows() for message in row["messages"]]  # type: ignore[attr-defined]
+    tokenizer = train_tokenizer(texts * 4)
+    torch.manual_seed(0)
+    folders = []
+    for name in ("tiny-base", "tiny-instruct"):
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=64,
+                intermediate_size=128,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=128,
+                tie_word_embeddings=True,
+                pad_token_id=tokenizer.pad_token_id,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+            )
+        )
+        model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(END)]
+        folder = tmp_path_factory.mktemp("models") / name
+        model.to(torch.bfloat16).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        folders.append(folder)
+    return folders[0], folders[1]
+
+
+@pytest.fixture
+def small_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten capitals to train on, two held out, in place of the lesson's own rows."""
+    folder = tmp_path / "lesson"
+    folder.mkdir()
+    rows = capital_rows()
+    for name, part in (("train", rows[:10]), ("heldout", rows[10:])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+    monkeypatch.setattr(lesson, "DIRECTORY", folder)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_models: tuple[Path, Path]) -> Settings:
+    return Settings(pair=f"{tiny_models[0]},{tiny_models[1]}", runs_dir=tmp_path / "runs", device="cpu")
+
+
+@pytest.fixture
+def service(settings: Settings, small_lesson: None) -> Iterator[FinetuneService]:
+    service = FinetuneService(settings, ModelManager(settings))
+    yield service
+    for run in service.list():
+        if not run.ended:
+            service.stop(run.run_id)
+    service.close()
