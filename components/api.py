@@ -7,7 +7,7 @@ a bound method or a partial would show `self` or `studio` to the callers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -112,15 +112,9 @@ def _conversation_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
 
         template: a key of /templates. jinja: a template of your own; `template` then lends its special tokens.
         """
-        from pipelines.messages import parse_messages
-        from pipelines.templates import get_template
-        from pipelines.templates import render as rendered
+        from pipelines.templates.record import render_record
 
-        entry = get_template(template)
-        entry = replace(entry, jinja=jinja) if jinja else entry
-        found = rendered(parse_messages(messages), entry, add_generation_prompt=add_generation_prompt, tools=tools)
-        spans = [{"role": s.role, "kind": s.kind, "start": s.start, "end": s.end} for s in found.spans]
-        return {"text": found.text, "spans": spans}
+        return render_record(messages, template, add_generation_prompt, tools, jinja)
 
     def loss_mask(
         messages: list[Json], template: str = "", model: str = "instruct", train_on: str = "assistant"

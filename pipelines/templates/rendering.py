@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from os.path import commonprefix
 from typing import Any
 
 from pipelines.errors import InputError
@@ -112,7 +111,7 @@ def _headers(jinja: str, special_tokens: tuple[tuple[str, str], ...]) -> Headers
             continue
         stretches = _follow(chat, entry, False, None, text)
         befores = _before_words(text, stretches or [], [message["role"] for message in chat])
-        plain = commonprefix(befores) if befores else ""
+        plain = _shared(befores)
         break
     return Headers(prompt, plain)
 
@@ -120,12 +119,21 @@ def _headers(jinja: str, special_tokens: tuple[tuple[str, str], ...]) -> Headers
 def _appended(with_prompt: str, without: str) -> str:
     """What the generation prompt adds. Some finished conversations end in what the other lacks (Phi-3's EOS): then the
     prompt begins at a token, not inside the one whose first characters both share."""
-    shared = len(commonprefix([with_prompt, without]))
+    shared = len(_shared([with_prompt, without]))
     if shared < len(without):
         opened = max(with_prompt.rfind(bracket, 0, shared) for bracket in "<[")
         closed = max(with_prompt.rfind(bracket, 0, shared) for bracket in ">]")
         shared = opened if opened > closed else shared
     return with_prompt[shared:]
+
+
+def _shared(texts: Sequence[str]) -> str:
+    """The longest text with which all of them begin."""
+    if not texts:
+        return ""
+    low, high = min(texts), max(texts)
+    same = next((at for at, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[:same]
 
 
 def _before_words(text: str, stretches: Sequence[Stretch], roles: Sequence[str]) -> list[str]:

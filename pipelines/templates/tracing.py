@@ -78,6 +78,7 @@ class TracingTemplate:
         environment.filters = environment.filters | {
             "join": _join_filter(environment.filters["join"]),
             "tojson": _tojson,
+            "title": _title_filter(environment.filters["title"]),
             "indent": _indent,
         }
         environment.trace_note = self._turns.note
@@ -155,6 +156,14 @@ def _join_filter(original: Any) -> Any:
         return traced_join(value, str(d))
 
     return join
+
+
+def _title_filter(original: Any) -> Any:
+    def title(s: Any) -> Any:
+        changed = original(str.__str__(s) if isinstance(s, Traced) else s)
+        return s._changed(changed) if isinstance(s, Traced) else changed
+
+    return title
 
 
 def _tojson(
