@@ -24,7 +24,6 @@ class Kind(IntFlag):
     ENCODING = 256
     UNRELATED = 512
     OVERLAP = 1024
-    NOTE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ KINDS = (
         Kind.NEAR_DUPLICATE,
         "near duplicate",
         True,
-        "By MinHash, at least 80 % of the word triples are those of an earlier row.",
+        "By MinHash, about three quarters or more of the word pairs are those of an earlier row.",
     ),
     KindInfo(Kind.TOO_LONG, "too long", True, "Longer than the maximum length; training would cut the end."),
     KindInfo(
