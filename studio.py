@@ -8,12 +8,19 @@ import socket
 import sys
 import threading
 
+from components.context import Studio
+from pipelines.errors import InputError
 from pipelines.settings import Settings, parse_settings
 
 
 def main() -> int:
     """Serve the page until the process is told to end; returns the exit status."""
     settings = parse_settings(sys.argv[1:], os.environ)
+    try:
+        studio = Studio.of(settings)
+    except InputError as error:
+        print(f"studio.py: {error}", file=sys.stderr)
+        return 2
     if taken := _why_not_listen(settings):
         print(f"studio.py: {taken}", file=sys.stderr)
         return 1
@@ -21,12 +28,12 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
 
-    # Gradio asks the internet for its newest version unless this is set before it is imported.
+    # Read by Gradio when it is imported. It asks the internet for its newest version unless told not to, and
+    # summarises its statistics of all events so far after every event.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
     from components import app
-    from components.context import Studio
 
-    studio = Studio.of(settings)
     page = app.build(studio)
     try:
         app.serve(page, settings)

@@ -84,4 +84,5 @@ def serve(page: gr.Blocks, settings: Settings) -> None:
         mcp_server=importlib.util.find_spec("mcp") is not None,
         footer_links=["api", "settings"],
         ssr_mode=False,
+        run_history=False,
     )

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from components.pair import pair_html, parameters, size
+from pipelines.models import Gauge, ModelStatus
+
+
+def status(key: str, resident: bool) -> ModelStatus:
+    return ModelStatus(key, key.title(), key, "llama", 4_262_912, "x", "Apache-2.0", resident, 17 * 2**20)
+
+
+def test_loading_is_said_in_words() -> None:
+    html = pair_html([status("base", False), status("instruct", False)], Gauge("", 0, 0, ("base",)))
+    assert html.count("loading …") == 2 and "meter" not in html
+
+
+def test_device_and_memory_are_told_once_the_models_are_there() -> None:
+    html = pair_html([status("base", True), status("instruct", True)], Gauge("cpu", 34 * 2**20, 2**30, ()))
+    assert "4.26 M" in html and "on CPU" in html and "34.0 MiB of 1.0 GiB" in html and "loading" not in html
+
+
+def test_an_evicted_model_says_that_it_comes_back() -> None:
+    html = pair_html([status("base", True), status("instruct", False)], Gauge("cpu", 1, 2**30, ()))
+    assert "loads when asked" in html
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "size not known yet"), (900, "900"), (4_262_912, "4.26 M"), (8_030_261_248, "8.03 B")]
+)
+def test_parameters_are_rounded_to_three_digits(count: int, text: str) -> None:
+    assert parameters(count) == text
+
+
+def test_sizes_are_binary() -> None:
+    assert [size(1), size(2**20), size(3 * 2**30)] == ["1 B", "1.0 MiB", "3.0 GiB"]
