@@ -24,7 +24,7 @@ Json = dict[str, Any]
 def register(studio: Studio) -> None:
     """Register every endpoint on the page being built."""
     endpoints = _model_endpoints(studio) | _conversation_endpoints(studio) | _calculators(studio)
-    for name, handler in (endpoints | _run_endpoints(studio)).items():
+    for name, handler in (endpoints | _data_endpoints(studio) | _run_endpoints(studio)).items():
         # A calculator never waits for a model, nor one caller for another: the pipelines know their own limits.
         gr.api(shows_input_errors(handler), api_name=name, concurrency_limit=None)
 
@@ -190,6 +190,23 @@ def _calculators(studio: Studio) -> dict[str, Callable[..., Any]]:
         )
 
     return {"lora": lora, "memory": memory}
+
+
+def _data_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
+    def dataset(source: str = "", file: gr.FileData | None = None, split: str = "train", limit: int = 200) -> Json:
+        """Read any instruction data set: format, first rows, the same as messages, problems row by row, statistics.
+
+        source: a key of the catalogue, lesson, or a Hub id; or file: an upload (JSON, JSONL, CSV, Parquet). The key
+        that comes back names the data set to /finetune. limit: how many rows and conversations are returned.
+        """
+        from components.uploads import uploaded
+        from pipelines.data.record import dataset_record
+        from pipelines.data.tokens import measure_of
+
+        measure = measure_of(studio.manager.tokenizer("instruct"))
+        return dataset_record(studio.settings, source, uploaded(file), split, limit, measure)
+
+    return {"dataset": dataset}
 
 
 def _run_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:

@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "alpha": 32,
     "targets": "all-linear",
     "quant": "nf4",
+    "data": "lesson",
     "run": "",
 }
 
@@ -50,7 +51,10 @@ class Lesson:
         return component
 
     def choose(self, button: gr.Button, key: str, value: Any) -> None:
-        """A press on `button` sets the lesson's `key`, and with it every component that is bound to it."""
+        """A press on `button` sets the lesson's `key`, and with it every component that is bound to it.
+
+        value: the value itself, or a component that holds it when the button is pressed.
+        """
         self._choices.append((button, key, value))
 
     def connect(self, page: gr.Blocks) -> None:
@@ -68,11 +72,12 @@ class Lesson:
                 )
         for button, key, value in self._choices:
             bound = self._bound.get(key, [])
+            held = isinstance(value, gr.components.Component)
             button.click(
                 None,
-                [self.state],
+                [value, self.state] if held else [self.state],
                 [self.state, *bound],
-                js=_set(key, value, len(bound)),
+                js=_spread(key, len(bound)) if held else _set(key, value, len(bound)),
                 show_progress="hidden",
                 api_visibility="private",
             )

@@ -22,8 +22,7 @@ from pipelines.data.formats.detect import EXAMINED, Detected
 from pipelines.data.overlap import EvaluationSet
 from pipelines.data.records import Example, Kind, Problem, RawRow
 from pipelines.data.stats import Stats, summarise
-from pipelines.data.tokens import Counter as TokenCounter
-from pipelines.data.tokens import Lengths
+from pipelines.data.tokens import Lengths, Measure
 from pipelines.errors import InputError
 from pipelines.messages import as_dicts
 
@@ -35,10 +34,9 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What rows are checked against. `max_length`: tokens (4 characters each without a counter)."""
+    """What rows are checked against."""
 
-    max_length: int = 2048
-    counter: TokenCounter | None = None
+    measure: Measure = field(default_factory=Measure)
     evaluation: EvaluationSet = field(default_factory=EvaluationSet)
 
 
@@ -55,6 +53,7 @@ class Inspection:
                kinds of problem as bits, its length in `stats.unit`
     unread:    rows that became no conversation
     estimated: conversations whose length was estimated
+    limit:     the length, in `stats.unit`, beyond which a conversation is too long
     """
 
     key: str
@@ -69,7 +68,7 @@ class Inspection:
     unread: int
     stats: Stats
     estimated: int
-    max_length: int
+    limit: int
 
     @property
     def more_problems(self) -> int:
@@ -104,7 +103,7 @@ class _Pass:
 
     def __init__(self, checks: Checks, progress: Callable[[int], None] | None) -> None:
         self._checks, self._progress = checks, progress
-        self._duplicates, self._lengths = Duplicates(), Lengths(checks.counter, checks.max_length)
+        self._duplicates, self._lengths = Duplicates(), Lengths(checks.measure)
         self._problems: list[Problem] = []
         self._counts: Counter[Kind] = Counter()
         self._numbers, self._flags = array("I"), array("H")
@@ -160,7 +159,7 @@ class _Pass:
             unread=self._unread,
             stats=summarise(lengths.values, lengths.unit, self._turns, self._roles, self._rows),
             estimated=lengths.estimated,
-            max_length=self._checks.max_length,
+            limit=lengths.limit,
         )
 
     def _unknown(self, rows: Iterator[RawRow], detected: Detected) -> None:

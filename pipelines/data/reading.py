@@ -99,8 +99,8 @@ def _csv(text: io.TextIOWrapper, name: str, start: str) -> Iterator[RawRow]:
             continue
         if cells is None:
             break
-        if not any(cell.strip() for cell in cells):
-            continue
+        if not cells:
+            continue  # a blank line; one of empty cells is a row
         if not names:
             names = [cell.strip().lstrip("\ufeff") for cell in cells]
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipelines.messages import Message, as_dicts
@@ -14,6 +15,23 @@ Counter = Callable[[Sequence[Conversation]], list[int]]
 # Conversations that are counted exactly; of the others only those that may be too long.
 EXACT = 20_000
 _NEAR_LIMIT = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How conversations are measured: by `counter` in tokens, else in characters; `max_length`: tokens of the longest
+    that can be trained on."""
+
+    max_length: int = 2048
+    counter: Counter | None = None
+
+
+def measure_of(tokenizer: Any) -> Measure:
+    """Tokens as the tokenizer of a transformers model counts them, up to the length that the model can read."""
+    longest = getattr(tokenizer, "model_max_length", None)
+    # Tokenizers whose files state no length give an absurd one.
+    known = isinstance(longest, int) and 0 < longest < 10**9
+    return Measure(longest if known else Measure().max_length, template_counter(tokenizer))
 
 
 def template_counter(tokenizer: Any) -> Counter:
@@ -54,10 +72,10 @@ class Lengths:
     Without a counter lengths are characters, and `limit` is taken as four characters per token.
     """
 
-    def __init__(self, counter: Counter | None, limit: int) -> None:
-        self._counter = counter
-        self.unit = "tokens" if counter else "characters"
-        self.limit = limit if counter else 4 * limit
+    def __init__(self, measure: Measure) -> None:
+        self._counter = measure.counter
+        self.unit = "tokens" if measure.counter else "characters"
+        self.limit = measure.max_length if measure.counter else 4 * measure.max_length
         self.values = array("I")
         self.estimated = 0
         self._characters = self._tokens = 0

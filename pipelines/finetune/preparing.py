@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,20 +21,34 @@ if TYPE_CHECKING:
 RESUMABLE = ("max_steps", "epochs", "resume_from")
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run before it has a directory: `config` is resolved, `rows` are those it will see."""
+
+    config: FinetuneConfig
+    model: TrainedModel
+    rows: Rows
+
+
+def plan(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> Plan:
+    """What would be trained. Writes nothing, loads no weights. Raises InputError."""
+    spec = manager.resolve(asked.model)
+    model = _trained_model(spec, asked)
+    config = replace(asked, target_modules=_module_names(spec, asked.target_modules, asked.method))
+    rows = collect(config, runs_dir)
+    config = config.resolved(model.parameters, len(rows.train), model.context)
+    return Plan(config, model, trim(rows, config))
+
+
 def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> RunDirectory:
     """Write the directory of a new run, with status queued. Raises InputError, and then leaves nothing behind."""
     if asked.resume_from:
         return _resume(asked, RunDirectory.open(runs_dir, asked.resume_from), runs_dir)
-    spec = manager.resolve(asked.model)
-    model = _trained_model(spec, asked)
-    config = replace(asked, target_modules=_module_names(spec, asked.target_modules, asked.method))
-    rows = collect(config)
-    config = config.resolved(model.parameters, len(rows.train), model.context)
-    rows = trim(rows, config)
+    planned = plan(asked, runs_dir, manager)
     run = RunDirectory.create(runs_dir)
     try:
-        rows.write(run.path)
-        run.configure(config, model)
+        planned.rows.write(run.path)
+        run.configure(planned.config, planned.model)
         run.set_status("queued")
     except BaseException:
         shutil.rmtree(run.path, ignore_errors=True)

@@ -70,12 +70,12 @@ class Rows:
         return cls(*parts)
 
 
-def collect(config: FinetuneConfig) -> Rows:
-    """All rows of the data that `config` names, and its pairs.
+def collect(config: FinetuneConfig, runs_dir: Path = Path("runs")) -> Rows:
+    """All rows of the data that `config` names, and its pairs. Data sets opened in the studio are kept in `runs_dir`.
 
     Raises InputError for a data set nobody knows, or one without a conversation that ends with the assistant.
     """
-    rows = _lesson() if config.data == "lesson" else _dataset(config.data)
+    rows = _lesson() if config.data == "lesson" else _dataset(config.data, runs_dir)
     return Rows(rows.train, rows.heldout, tuple(_taught(pair) for pair in config.pairs))
 
 
@@ -125,10 +125,10 @@ def _lesson() -> Rows:
     return Rows(tuple(_answered(train)), tuple(row for row in _answered(heldout) if row.answers))
 
 
-def _dataset(key: str) -> Rows:
+def _dataset(key: str, runs_dir: Path) -> Rows:
     from pipelines.data.store import conversations
 
-    rows = _answered([Row(messages, (messages[-1].content,)) for messages in conversations(key)])
+    rows = _answered([Row(messages, (messages[-1].content,)) for messages in conversations(key, runs_dir)])
     if not rows:
         raise InputError(
             f"'{key[:60]}' has no conversation that ends with the assistant", "data", "Look at it in the Data tab."
