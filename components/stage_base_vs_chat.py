@@ -1,13 +1,183 @@
-"""Stage 8, Base vs Chat: the whole pipeline, side by side."""
+"""Stage 8, Base vs Chat: base, instruct and what was trained here answer one prompt; merging; the whole road."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
 from components.context import Studio
+from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
+from components.widgets.answers import answers_html, merge_html, proof_html, road_html
+from pipelines.errors import InputError
+from pipelines.models.spec import ModelSpec
+from pipelines.road import own_road, road
+from pipelines.serving_script import serving_command, swapping_script
+
+if TYPE_CHECKING:
+    from pipelines.comparison import Answer
+
+MAX_RUNS = 4  # columns beside base and instruct; more would be too narrow to read
+LOOK = 2.0  # seconds between two looks for runs that have finished
+REDRAW = 0.08  # seconds between two drawings of a stream: faster than reading
+_INVITATION = '<p class="quiet">Ask, and every model you chose answers here, side by side.</p>'
+_NO_MERGE = '<p class="quiet">Choose a run that was trained with LoRA: in the Practice tab one takes seconds.</p>'
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
-    with stage_frame("base-vs-chat"):
-        pass
+    with stage_frame("base-vs-chat") as frame:
+        gr.HTML(road_html(road(), own_road() if studio.manager.pair.key == "pocket" else {}))
+        with gr.Row(elem_classes="ask"):
+            prompt = lesson.bind(
+                "prompt",
+                gr.Textbox(lesson.default("prompt"), label="Prompt", lines=1, max_lines=6, scale=5, max_length=4_000),
+            )
+            ask = gr.Button("Ask all", variant="primary", scale=0, min_width=120)
+            stop = gr.Button("Stop", scale=0, min_width=90)
+        runs = gr.CheckboxGroup(
+            [], label="Trained here", info=f"up to {MAX_RUNS} runs of the Practice tab join base and instruct"
+        )
+        with gr.Row(elem_classes="knobs"):
+            temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature", info="0 takes the likeliest token")
+            length = gr.Slider(1, 200, 64, step=1, label="Length", info="tokens at most")
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="for temperatures above 0")
+        answers = gr.HTML(_INVITATION, elem_id="answers")
+        with gr.Row(elem_classes="ask"):
+            merged = gr.Dropdown([], value=None, label="Merge an adapter", info="into a copy of its base", scale=5)
+            measure = gr.Button("Merge and measure", scale=0, min_width=170)
+        merge = gr.HTML(_NO_MERGE, elem_id="merge")
+        known = gr.State(())
+        timer = gr.Timer(LOOK)
+        gr.on(
+            [frame.tab.select, timer.tick], run_lister(studio), [known, runs, merged], [known, runs, merged], **_QUIET
+        )
+        asking = gr.on(
+            [ask.click, prompt.submit],
+            asker(studio),
+            [prompt, runs, temperature, length, seed],
+            [answers],
+            concurrency_limit=None,
+            **_QUIET,
+        )
+        stop.click(None, None, None, cancels=[asking], api_visibility="private")
+        measure.click(merger(studio), [merged, prompt], [merge], concurrency_limit=2, **_QUIET)
+        frame.take_home(script_writer(studio), [prompt, runs, length], "swap_adapters.py", "Script")
+        frame.take_home(command_writer(studio), [runs], "serve.sh", "Serving command")
+
+
+def run_lister(studio: Studio) -> Callable[..., tuple[Any, Any, Any]]:
+    """The handler that offers the runs of this studio; a run that has just finished is chosen by itself."""
+
+    def look(known: tuple[str, ...], chosen: list[str], merged: str | None) -> tuple[Any, Any, Any]:
+        specs = studio.manager.runs()
+        keys = tuple(spec.key for spec in specs)
+        if keys == tuple(known):
+            return gr.skip(), gr.skip(), gr.skip()
+        titles = _titles(studio)
+        # The newest is the one that a person has just trained and come to see.
+        new = [key for key in keys if key not in known][-1:]
+        kept = [key for key in chosen if key in keys]
+        now = [*kept, *(key for key in new if key not in kept)][-MAX_RUNS:]
+        adapters = [spec for spec in specs if spec.adapter is not None]
+        offered = [(titles.get(spec.key, spec.title), spec.key) for spec in reversed(specs)]
+        mergeable = [(titles.get(spec.key, spec.title), spec.key) for spec in reversed(adapters)]
+        still = merged if any(spec.key == merged for spec in adapters) else None
+        first = still or (adapters[-1].key if adapters else None)
+        return keys, gr.CheckboxGroup(offered, value=now), gr.Dropdown(mergeable, value=first)
+
+    return look
+
+
+def asker(studio: Studio) -> Callable[..., Iterator[str]]:
+    """The handler that streams the columns, and then proves the base."""
+
+    @shows_input_errors
+    def ask(prompt: str, runs: list[str], temperature: float, length: int, seed: int) -> Iterator[str]:
+        from pipelines.comparison import side_by_side
+        from pipelines.completion import Sampling
+
+        if len(runs) > MAX_RUNS:
+            raise InputError(f"{len(runs)} runs", "Trained here", f"Choose at most {MAX_RUNS}.")
+        models = ["base", "instruct", *runs]
+        titles = _headings(studio, models)
+        notes = [""] * len(models)
+        drawn, columns = 0.0, ()
+        for columns in side_by_side(studio.manager, prompt, models, Sampling(length, temperature, seed)):
+            if time.monotonic() - drawn >= REDRAW:
+                drawn = time.monotonic()
+                yield answers_html(titles, columns, notes)
+        notes[0] = '<p class="proof quiet">Reading the base from disk once more, to compare …</p>'
+        yield answers_html(titles, columns, notes)
+        notes[0] = _proof(studio, prompt, columns[0])
+        yield answers_html(titles, columns, notes)
+
+    return ask
+
+
+def merger(studio: Studio) -> Callable[[str | None, str], Iterator[str]]:
+    """The handler that merges a copy and shows what was measured."""
+
+    @shows_input_errors
+    def measure(run: str | None, prompt: str) -> Iterator[str]:
+        from pipelines.comparison import measure_merge
+
+        if not run:
+            raise InputError("no run is chosen", "Merge an adapter", "Train one in the Practice tab first.")
+        yield '<p class="quiet">Reading a copy of the base, merging, timing both …</p>'
+        report = measure_merge(studio.manager, run, prompt)
+        yield merge_html(report, _titles(studio).get(run, run))
+
+    return measure
+
+
+def script_writer(studio: Studio) -> Callable[[str, list[str], int], str]:
+    """The handler of the script to take home."""
+
+    def write(prompt: str, runs: list[str], length: int) -> str:
+        pair = studio.manager.pair
+        return swapping_script(pair.base, pair.instruct, _specs(studio, runs), prompt, int(length))
+
+    return write
+
+
+def command_writer(studio: Studio) -> Callable[[list[str]], str]:
+    """The handler of the serving command to take home."""
+
+    def write(runs: list[str]) -> str:
+        return serving_command(studio.manager.pair.base, _specs(studio, runs))
+
+    return write
+
+
+def _proof(studio: Studio, prompt: str, base: Answer) -> str:
+    from pipelines.comparison import prove_base
+
+    if base.error:
+        return ""
+    try:
+        return proof_html(prove_base(studio.manager, prompt))
+    except InputError as error:
+        return f'<p class="proof quiet">Not compared with a fresh base: {escape(error.what)}.</p>'
+
+
+def _specs(studio: Studio, runs: list[str]) -> list[ModelSpec]:
+    """The runs that are still there: a choice may outlive its run."""
+    there = {spec.key: spec for spec in studio.manager.runs()}
+    return [there[key] for key in runs if key in there]
+
+
+def _titles(studio: Studio) -> dict[str, str]:
+    """`run:<id>` → what was trained, how, on what."""
+    return {f"run:{view.run_id}": view.title for view in studio.runs.list()}
+
+
+def _headings(studio: Studio, models: list[str]) -> list[str]:
+    titles = _titles(studio)
+    return [titles.get(model) or studio.manager.resolve(model).title for model in models]

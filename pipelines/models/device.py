@@ -5,6 +5,7 @@ The figures behind each choice are in docs/decisions.md.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -33,6 +34,8 @@ def load_libraries() -> None:
     with _libraries:
         if _loaded:
             return
+        # It warns of a kernel for 4-bit weights that it looks for on the Hub; nothing here needs it.
+        logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)
         import peft  # noqa: F401
         import torch
         import transformers

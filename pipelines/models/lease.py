@@ -34,6 +34,11 @@ class Lease:
         return self._adapter.bytes if self._adapter else 0
 
     @property
+    def attached(self) -> int:
+        """How many adapters share the weights now, active or not."""
+        return self._resident.attached
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of the model without adapters."""
         return self._resident.weight_bytes
@@ -58,3 +63,13 @@ class Lease:
         """What the layers say is active in a pass of this lease; empty for a base."""
         with self.active():
             return self._resident.active_adapters()
+
+
+class FreshLease(Lease):
+    """A copy that nobody shares, so that its weights may be changed."""
+
+    def merge(self) -> None:
+        """Fold the adapter into the weights: from here on the model has none."""
+        if self._adapter is not None:
+            self._resident.merge(self._adapter)
+            self._adapter = None

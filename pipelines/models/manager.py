@@ -12,7 +12,7 @@ from pipelines.errors import InputError
 from pipelines.models import device as devices
 from pipelines.models.download import Progress, locate
 from pipelines.models.flights import Flight, Flights
-from pipelines.models.lease import Lease
+from pipelines.models.lease import FreshLease, Lease
 from pipelines.models.loading import has_tokenizer, load_model, load_tokenizer
 from pipelines.models.names import Names
 from pipelines.models.resident import Adapter, Resident
@@ -49,7 +49,7 @@ class ModelManager:
 
     def runs(self) -> list[ModelSpec]:
         """The fine-tuned models that can be asked now, oldest first."""
-        return list(self._names.runs())
+        return self._names.runs()
 
     def register_adapter(self, run_id: str, path: Path) -> None:
         """Let `run:<run_id>` mean the adapter in a folder outside of the runs directory."""
@@ -109,13 +109,13 @@ class ModelManager:
             self._shelf.release(resident)
 
     @contextmanager
-    def fresh(self, name: str) -> Iterator[Lease]:
+    def fresh(self, name: str) -> Iterator[FreshLease]:
         """A copy read from disk now and shared with nobody, within the budget. Its weights may be changed."""
         spec = self.resolve(name)
         resident, reserved = self._load(spec.weights, Flight())
         try:
             adapter = resident.attach(spec.adapter) if spec.adapter else None
-            yield Lease(spec, resident, adapter, self._tokenizer(spec))
+            yield FreshLease(spec, resident, adapter, self._tokenizer(spec))
         finally:
             self._shelf.unreserve(reserved)
 

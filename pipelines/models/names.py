@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipelines.settings import Settings
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _WHERE = "model"
+_FRESH = 0.5  # seconds that a list of runs is good for
 
 
 class Names:
@@ -34,6 +36,7 @@ class Names:
         self._settings = settings
         self._known = {spec.key: spec for pair in pairs() for spec in (pair.base, pair.instruct)}
         self._adapters: dict[str, Path] = {}
+        self._listed: tuple[float, list[ModelSpec]] = (float("-inf"), [])
         self.pair = self._running_pair(settings.pair)
         for spec in (self.pair.base, self.pair.instruct):
             self._known[spec.key] = spec
@@ -64,8 +67,15 @@ class Names:
         first = {spec.key: spec for spec in (self.pair.base, self.pair.instruct, *self.runs())}
         return list((first | self._folders() | {k: v for k, v in self._known.items() if k not in first}).values())
 
-    def runs(self) -> Iterator[ModelSpec]:
+    def runs(self) -> list[ModelSpec]:
         """The fine-tuned models that can be asked now, oldest first; runs without weights are passed over."""
+        now = time.monotonic()
+        # Every open page asks for this list every few seconds, and it reads two files of each run.
+        if now - self._listed[0] > _FRESH:
+            self._listed = now, list(self._find_runs())
+        return self._listed[1]
+
+    def _find_runs(self) -> Iterator[ModelSpec]:
         identifiers = list(self._adapters)
         if self._settings.runs_dir.is_dir():
             folders = (path for path in self._settings.runs_dir.iterdir() if RUN_ID.fullmatch(path.name))
@@ -158,11 +168,14 @@ class Names:
         )
 
     def _base_of(self, adapter: Path, run: Path) -> ModelSpec:
-        """The model an adapter was trained on: as PEFT recorded it, else what the run was started with."""
-        trained_on = str(_read(adapter / "adapter_config.json").get("base_model_name_or_path") or "")
-        for spec in [*self._known.values(), *self._folders().values()]:
-            if _is_model(spec, trained_on):
-                return spec
+        """The model an adapter was trained on: where the run found it, what PEFT recorded, its name."""
+        record = _read(run / "config.json").get("base")
+        found_at = record.get("source") if isinstance(record, dict) else None
+        recorded = _read(adapter / "adapter_config.json").get("base_model_name_or_path")
+        for trained_on in (found_at, recorded):
+            for spec in [*self._known.values(), *self._folders().values()]:
+                if isinstance(trained_on, str) and _is_model(spec, trained_on):
+                    return spec
         origin = self._trained_from(run)
         if origin is None:
             raise InputError(
@@ -213,10 +226,12 @@ def _check_run_id(run_id: str) -> None:
 
 
 def _is_model(spec: ModelSpec, trained_on: str) -> bool:
-    """Whether the path or Hub id that PEFT recorded is this model; a snapshot's path names its Hub id."""
+    """Whether a recorded path or Hub id is this model; the path of a cached snapshot names its Hub id."""
+    if trained_on == spec.source:
+        return True
     if spec.folder is not None:
         return bool(trained_on) and Path(trained_on).resolve() == spec.folder.resolve()
-    return trained_on == spec.source or f"models--{spec.source.replace('/', '--')}" in Path(trained_on).parts
+    return f"models--{spec.source.replace('/', '--')}" in Path(trained_on).parts
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class Resident:
         self._clock = 0
 
     @property
+    def attached(self) -> int:
+        """How many adapters are in the module tree, active or not."""
+        return len(self._adapters)
+
+    @property
     def bytes(self) -> int:
         return self.weight_bytes + sum(adapter.bytes for adapter in list(self._adapters.values()))
 
@@ -83,6 +88,14 @@ class Resident:
         """Give a lease back. The weights stay until their room is needed."""
         with self._lock:
             adapter.leases -= 1
+
+    def merge(self, adapter: Adapter) -> None:
+        """Fold an adapter into the weights for good. Only for a resident that nobody shares."""
+        with self._lock:
+            self._select(adapter.name)
+            self.model = self._peft.merge_and_unload(adapter_names=[adapter.name])
+            self._peft, self._active = None, None
+            self._adapters.clear()
 
     def active_adapters(self) -> tuple[str, ...]:
         """The adapters that a pass would use now, read from every layer, not from our own bookkeeping."""
