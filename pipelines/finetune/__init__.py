@@ -1,4 +1,4 @@
-"""Fine-tuning runs: what is asked for, the directory it lives in, the worker that trains it, the service around them."""
+"""Fine-tuning runs: what is asked for, the directory it lives in, the worker that trains it, the service around it."""
 
 from pipelines.finetune.config import FinetuneConfig, Pair
 from pipelines.finetune.run import RunDirectory

@@ -28,6 +28,7 @@ class Example:
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
+    messages: tuple[Message, ...]
 
     def as_columns(self) -> dict[str, list[int]]:
         """One row of a TRL data set; TRL takes a `labels` column as it is."""
@@ -46,7 +47,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Everything a run computes with. `train` is in training order; `max_new_tokens`: the limit of an answer."""
+    """Everything a run computes with.
+
+    train:          in training order
+    max_new_tokens: the limit of an answer
+    chat_template:  the Jinja text that all of it was rendered with
+    """
 
     train: tuple[Example, ...]
     heldout: tuple[Example, ...]
@@ -54,13 +60,12 @@ class Examples:
     taught: tuple[Question, ...]
     prompts: tuple[Question, ...]
     max_new_tokens: int
+    chat_template: str
 
 
 def build_examples(rows: Rows, tokenizer: Any, config: FinetuneConfig, model: TrainedModel) -> Examples:
     """Render and label all rows. Raises InputError when no row has a supervised token within `max_length`."""
     template = training_template(tokenizer, model.template)
-    # What the model is trained with is what everything after it must speak with: it travels in the tokenizer.
-    tokenizer.chat_template = template.jinja
     train = [_example(row, template, tokenizer, config) for row in rows.train]
     train = [example for example in train if any(label != IGNORE_INDEX for label in example.labels[1:])]
     if not train:
@@ -81,6 +86,7 @@ def build_examples(rows: Rows, tokenizer: Any, config: FinetuneConfig, model: Tr
         taught=tuple(taught),
         prompts=tuple(_prompts(config, rows, template, tokenizer)),
         max_new_tokens=min(high, max(low, SPARE_TOKENS + max(lengths, default=0))),
+        chat_template=template.jinja,
     )
 
 
@@ -95,7 +101,7 @@ def training_template(tokenizer: Any, key: str) -> TemplateEntry:
 
 def _example(row: Row, template: TemplateEntry, tokenizer: Any, config: FinetuneConfig) -> Example:
     labelled = label(render(row.messages, template), tokenizer, config.train_on)  # type: ignore[arg-type]
-    return Example(labelled.input_ids[: config.max_length], labelled.labels[: config.max_length])
+    return Example(labelled.input_ids[: config.max_length], labelled.labels[: config.max_length], row.messages)
 
 
 def _question(row: Row, template: TemplateEntry, tokenizer: Any) -> Question:

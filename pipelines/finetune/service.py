@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.finetune.config import FinetuneConfig
-from pipelines.finetune.preparing import prepare_run
+from pipelines.finetune.preparing import Plan, plan, prepare_run
 from pipelines.finetune.run import ENDED, RunDirectory
 from pipelines.finetune.view import RunView, view
 from pipelines.settings import Settings
@@ -55,6 +55,11 @@ class FinetuneService:
         run = prepare_run(asked, self._runs_dir, self._manager)
         self._enqueue(run.id)
         return run.id
+
+    def plan(self, config: FinetuneConfig | Mapping[str, Any]) -> Plan:
+        """What `start` would train, all defaults worked out. Raises InputError with every fault."""
+        asked = config if isinstance(config, FinetuneConfig) else FinetuneConfig.from_dict(config)
+        return plan(asked, self._runs_dir, self._manager)
 
     def stop(self, run_id: str) -> str:
         """Ask the run to stop and wait until it has saved; returns its status then. Stopping twice is no error."""

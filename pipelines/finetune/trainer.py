@@ -39,6 +39,8 @@ def train(run: RunDirectory, clock: Clock) -> str:
     model = load_base(model_info, config, device)
     run.append("phase", text="rendering and labelling the conversations")
     examples = build_examples(Rows.read(run.path), tokenizer, config, model_info)
+    # What the model is trained with is what everything after it must speak with: it travels in the tokenizer.
+    tokenizer.chat_template = examples.chat_template
     run.append("phase", text="asking the model before it is trained")
     with scoring_supervised_positions_only():
         trainer = _trainer(run, model, tokenizer, examples, device, clock)

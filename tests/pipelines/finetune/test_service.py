@@ -16,7 +16,7 @@ SHORT = {"max_steps": 8, "batch_size": 4, "eval_steps": 4}
 LONG = {"max_steps": 5000, "batch_size": 4, "eval_steps": 10, "scheduler": "constant", "warmup_steps": 0}
 
 
-def wait_for(condition, seconds=60.0):
+def wait_for(condition, seconds=240.0):
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         found = condition()

@@ -1,0 +1,133 @@
+"""A run as one plain TRL script, to be repeated without the studio.
+
+The script reads `train.jsonl` beside it: conversations in training order, each with the ids and labels that the run
+trained on, so that template and mask are the run's to the token. Its header is inline metadata (PEP 723): `uv run` and
+hosted job runners install what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pipelines.finetune.arguments import lora_arguments, quantization_arguments, sft_arguments, torch_dtype
+from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.conversations import Example
+from pipelines.finetune.run import TrainedModel
+from pipelines.messages import as_dicts
+
+DATA_FILE = "train.jsonl"
+TEMPLATE_FILE = "chat_template.jinja"
+
+
+def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "cpu") -> str:
+    """The script of a resolved configuration. `model.shown` is what it loads: a Hub id, or a folder beside it."""
+    quantized, full = config.method == "qlora", config.method == "full"
+    source = model.shown.rsplit("/", 1)[-1] if is_folder(model) else model.shown
+    beside = f"{TEMPLATE_FILE}, with the folder {source}" if is_folder(model) else TEMPLATE_FILE
+    packages = ["accelerate", "datasets", *([] if full else ["peft"]), "torch", "transformers", "trl"]
+    packages += ["bitsandbytes"] if quantized else []
+    lines = [
+        "# /// script",
+        '# requires-python = ">=3.10"',
+        "# dependencies = [",
+        *(f'#     "{requirement(name)}",' for name in packages),
+        "# ]",
+        "# ///",
+        f'"""Fine-tune {source} as the studio does: {_what(config)}.',
+        "",
+        f"Run it beside {DATA_FILE} and {beside}:  python train.py",
+        '"""',
+        "",
+        "import json",
+        "from pathlib import Path",
+        "",
+        "import torch",
+        "from datasets import Dataset",
+        *([] if full else ["from peft import LoraConfig"]),
+        f"from transformers import AutoModelForCausalLM, AutoTokenizer{', BitsAndBytesConfig' if quantized else ''}",
+        "from trl import SFTConfig, SFTTrainer",
+        "",
+        "HERE = Path(__file__).parent",
+        f"MODEL = str(HERE / {json.dumps(source)})" if is_folder(model) else f"MODEL = {json.dumps(source)}",
+        *([f"REVISION = {json.dumps(model.revision)}"] if model.revision else []),
+        "",
+        "# Each row has the ids of one rendered conversation, and labels: the id where the loss looks, -100 elsewhere.",
+        f'with open(HERE / "{DATA_FILE}", encoding="utf-8") as file:',
+        "    rows = [json.loads(line) for line in file]",
+        'data = Dataset.from_list([{"input_ids": row["input_ids"], "labels": row["labels"]} for row in rows])',
+        "",
+    ]
+    revision = ", revision=REVISION" if model.revision else ""
+    if quantized:
+        lines += _call("quantization", "BitsAndBytesConfig", quantization_arguments())
+    dtype = torch_dtype(config, model.parameters, device)
+    quantize = ", quantization_config=quantization" if quantized else ""
+    lines += [
+        f"tokenizer = AutoTokenizer.from_pretrained(MODEL{revision})",
+        "if tokenizer.pad_token is None:",
+        "    tokenizer.pad_token = tokenizer.eos_token",
+        "# The template that the rows were rendered with: it is saved with the adapter, and is the one to speak with.",
+        f'tokenizer.chat_template = (HERE / "{TEMPLATE_FILE}").read_text(encoding="utf-8")',
+        f"model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.{dtype}{quantize}{revision})",
+        "",
+    ]
+    if not full:
+        lines += _call("lora", "LoraConfig", lora_arguments(config))
+    arguments = {"output_dir": "checkpoints", **sft_arguments(config, model.parameters, device)}
+    lines += _call("arguments", "SFTConfig", arguments)
+    lines += [
+        "trainer = SFTTrainer(",
+        "    model=model,",
+        "    args=arguments,",
+        "    train_dataset=data,",
+        "    processing_class=tokenizer,",
+        *([] if full else ["    peft_config=lora,"]),
+        ")",
+        "trainer.train()",
+        f'trainer.save_model("{"model" if full else "adapter"}")',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def data_lines(examples: Sequence[Example]) -> str:
+    """`train.jsonl`: one row of messages, input_ids and labels for each example, in training order."""
+    rows = (
+        {"messages": as_dicts(one.messages), "input_ids": list(one.input_ids), "labels": list(one.labels)}
+        for one in examples
+    )
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def is_folder(model: TrainedModel) -> bool:
+    """Whether the base is a folder of this machine, which has to travel with the script."""
+    return model.source != model.shown
+
+
+def requirement(name: str) -> str:
+    """The package at the version that the run was trained with; local builds ("+cpu") have no place elsewhere."""
+    try:
+        return f"{name}=={version(name).partition('+')[0]}"
+    except PackageNotFoundError:
+        return name
+
+
+def _what(config: FinetuneConfig) -> str:
+    if config.method == "full":
+        return "full fine-tuning"
+    return f"{'QLoRA' if config.method == 'qlora' else 'LoRA'}, rank {config.r}"
+
+
+def _literal(value: Any) -> str:
+    """Python source, with texts in double quotes."""
+    if isinstance(value, str | list):
+        return json.dumps(value)
+    return repr(value)
+
+
+def _call(name: str, function: str, arguments: dict[str, Any]) -> list[str]:
+    body = [f"    {key}={_literal(value)}," for key, value in arguments.items()]
+    return [f"{name} = {function}(", *body, ")"]
