@@ -14,8 +14,8 @@ from pipelines.architecture.catalogue import entries, facts_of, keys, load
 from pipelines.architecture.records import Architecture
 from pipelines.errors import InputError, unknown
 
-# Names under which visitors know the embedded pair; its two models share one architecture.
-_PAIR = {"base": "pocket", "instruct": "pocket", "pocket-base": "pocket", "pocket-instruct": "pocket"}
+# The two models of the embedded pair share one architecture.
+_PAIR = {"pocket-base": "pocket", "pocket-instruct": "pocket"}
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 MAX_CONFIG_CHARACTERS = 200_000
 BUILD_SECONDS = 30.0  # importing transformers cold takes some seconds, the largest catalogue model under one
