@@ -1,0 +1,70 @@
+"""A measured figure, and the studio as a process that the benchmarks talk to from outside."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUIET = {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the table: what was measured, the value as text with its unit, and how."""
+
+    what: str
+    value: str
+    how: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(script: Path, *arguments: str) -> Iterator[tuple[str, float]]:
+    """Run a Gradio script on a free port in an empty directory: its address, and seconds from start to served page."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | QUIET | {"GRADIO_SERVER_PORT": str(port), "STUDIO_PORT": str(port)}
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, str(script), *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            yield address, _wait(address, process) - began
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _wait(address: str, process: subprocess.Popen[bytes]) -> float:
+    deadline = time.perf_counter() + 120
+    while time.perf_counter() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"ended with status {process.returncode} before it served a page")
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                answer.read()
+                return time.perf_counter()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.02)
+    raise TimeoutError(f"no page at {address} within 120 s")
