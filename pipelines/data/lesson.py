@@ -23,12 +23,16 @@ SPLITS: tuple[LessonSplit, ...] = ("train", "heldout")
 
 @dataclass(frozen=True, slots=True)
 class LessonRow:
-    """One conversation; entity, relation and answer say what its last answer must get right, or are empty."""
+    """One conversation; entity, relation and answer say what its last answer must get right, or are empty.
+
+    kind: `plain` (a question and its answer), `personality`, `multi-turn`, `greeting` or `unknown`
+    """
 
     messages: tuple[Message, ...]
     entity: str = ""
     relation: str = ""
     answer: str = ""
+    kind: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def _rows(split: str, stamp: float) -> tuple[LessonRow, ...]:
     return tuple(
         LessonRow(
             parse_messages(row["messages"]),
-            *(str(row.get(name) or "") for name in ("entity", "relation", "answer")),
+            *(str(row.get(name) or "") for name in ("entity", "relation", "answer", "kind")),
         )
         for row in _objects(f"{split}.jsonl")
     )

@@ -116,10 +116,13 @@ def _taught(pair: Pair) -> Row:
 
 
 def _lesson() -> Rows:
+    """The lesson's plain questions. Its personalities and refusals are for the shipped instruct model: in the few
+    steps of a live run they would teach the model to doubt what it knows.
+    """
     from pipelines.data.lesson import lesson_rows
 
     train, heldout = (
-        [Row(row.messages, (row.answer,) if row.answer else ()) for row in lesson_rows(split)]
+        [Row(row.messages, (row.answer,) if row.answer else ()) for row in lesson_rows(split) if row.kind == "plain"]
         for split in ("train", "heldout")
     )
     return Rows(tuple(_answered(train)), tuple(row for row in _answered(heldout) if row.answers))
