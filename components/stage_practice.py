@@ -1,13 +1,170 @@
-"""Stage 7, Practice: fine-tuning, live."""
+"""Stage 7, Practice: fine-tuning, live. The page only reads a run's directory; the run does not need the page."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
 from components.context import Studio
+from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
+from components.practice_form import Form, config_of, draw_form
+from components.practice_saves import DOWNLOAD, adapter_saver, script_saver, script_writer
+from components.widgets.runs import curves_html, samples_html, status_html
+from pipelines.errors import InputError
+from pipelines.finetune import RunView
+
+LOOK = 0.5  # seconds between two looks at a run that is not finished
+MAX_OVERLAID = 4
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_INVITATION = '<p class="quiet">Press Start: with the defaults the base model learns to answer in seconds.</p>'
+
+# The address names the run that is shown, so that a link shows it to others; a link that names one wins over
+# what this browser showed last.
+_OPEN = """(state) => new URLSearchParams(location.search).get("run") || (state && state.run) || ''"""
+_KEEP = """(run, state) => {
+  const link = new URL(location.href);
+  if (run) link.searchParams.set("run", run); else link.searchParams.delete("run");
+  history.replaceState(history.state, "", link);
+  return {...state, run: run || ""};
+}"""
 
 
 def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
-    with stage_frame("practice"):
-        pass
+    with stage_frame("practice") as frame:
+        form = draw_form(studio, lesson)
+        with gr.Row(elem_classes="keep"):
+            start = gr.Button("Start", variant="primary", elem_classes="run-start")
+            stop = gr.Button("Stop", interactive=False, elem_classes="run-stop")
+            resume = gr.Button("Resume", interactive=False, elem_classes="run-resume")
+        status = gr.HTML(_INVITATION, elem_classes="run-status")
+        with gr.Row():
+            run = gr.Dropdown(
+                [], value="", label="Run shown", info="past runs stay here; the address links to it",
+                allow_custom_value=True, scale=2, elem_classes="run-shown",
+            )  # fmt: skip
+            over = gr.Dropdown([], value=[], multiselect=True, label="Drawn over it", max_choices=MAX_OVERLAID, scale=2)
+            smoothing = gr.Slider(1, 20, 1, step=1, label="Smoothing", info="mean over so many steps", scale=1)
+            log_y = gr.Checkbox(False, label="Logarithmic loss", scale=1)
+        curves = gr.HTML("", elem_classes="run-curves-box")
+        samples = gr.HTML("")
+        timer = gr.Timer(LOOK, active=False)
+        shown = [status, curves, samples, timer, stop, resume]
+        looks = [run, over, smoothing, log_y]
+
+        began = start.click(starter(studio), form.components(), [run], **_QUIET)
+        again = resume.click(resumer(studio), [run], [run], **_QUIET)
+        for event in (began, again):
+            event.success(None, [run, lesson.state], [lesson.state], js=_KEEP, **_QUIET)
+        stop.click(stopper(studio), [run], [status], **_QUIET)
+        gr.on(
+            [run.change, over.change, smoothing.change, log_y.change, timer.tick],
+            shower(studio), looks, shown, trigger_mode="always_last", concurrency_limit=None, **_QUIET,
+        )  # fmt: skip
+        run.input(None, [run, lesson.state], [lesson.state], js=_KEEP, **_QUIET)
+        gr.on(None, None, [lesson.state], [run], js=_OPEN, **_QUIET)
+        gr.on([frame.tab.select, run.focus, over.focus], lister(studio), [run], [run, over], **_QUIET)
+
+        with gr.Row(elem_classes="keep"):
+            file = gr.DownloadButton(visible="hidden")
+            for label, save in (("Adapter", adapter_saver(studio)), ("Script, rows and base", script_saver(studio))):
+                saved = gr.Button(f"Download {label[0].lower()}{label[1:]} (zip)", size="sm").click(
+                    save, [run], [file], api_visibility="private", show_progress="minimal"
+                )
+                saved.success(None, [file], None, js=DOWNLOAD, api_visibility="private")
+        frame.take_home(script_writer(studio), form.components(), "train.py")
+
+
+def starter(studio: Studio) -> Callable[..., Any]:
+    """The handler of Start: the run is on its way when it returns."""
+
+    @shows_input_errors
+    def start(*values: Any) -> Any:
+        run_id = studio.runs.start(config_of(Form.names(), values))
+        return gr.Dropdown(choices=choices(studio), value=run_id)
+
+    return start
+
+
+def resumer(studio: Studio) -> Callable[..., Any]:
+    """The handler of Resume: a new run that goes on from the last checkpoint of the one shown."""
+
+    @shows_input_errors
+    def resume(run_id: str) -> Any:
+        return gr.Dropdown(choices=choices(studio), value=studio.runs.start({"resume_from": run_id}))
+
+    return resume
+
+
+def stopper(studio: Studio) -> Callable[..., Any]:
+    """The handler of Stop; returns when the run has saved what it learned."""
+
+    @shows_input_errors
+    def stop(run_id: str) -> str:
+        if not run_id:
+            raise InputError("no run is shown", "Stop", "Start one, or choose one.")
+        studio.runs.stop(run_id)
+        return status_html(studio.runs.view(run_id))
+
+    return stop
+
+
+def shower(studio: Studio) -> Callable[..., tuple[Any, ...]]:
+    """The handler that draws a run where it stands, and says whether to look again."""
+
+    def show(run_id: str | None, over: list[str] | None, smoothing: int, log_y: bool) -> tuple[Any, ...]:
+        if not run_id:
+            return (
+                _INVITATION,
+                "",
+                "",
+                gr.Timer(active=False),
+                gr.Button(interactive=False),
+                gr.Button(interactive=False),
+            )
+        try:
+            view = studio.runs.view(run_id)
+        except InputError:
+            # A link to a run that was deleted, or of another studio: nothing the visitor did wrong.
+            gone = '<p class="quiet">This run is not in this studio any more. Start one, or choose another.</p>'
+            return gone, "", "", gr.Timer(active=False), gr.Button(interactive=False), gr.Button(interactive=False)
+        others = _known(studio, [other for other in over or [] if other != run_id])
+        return (
+            status_html(view),
+            curves_html(view, others, smoothing=int(smoothing or 1), log_y=bool(log_y)),
+            samples_html(view),
+            gr.Timer(active=not view.ended),
+            gr.Button(interactive=not view.ended),
+            gr.Button(interactive=view.status in ("stopped", "failed")),
+        )
+
+    return show
+
+
+def lister(studio: Studio) -> Callable[..., tuple[Any, Any]]:
+    """The handler that offers the runs there are now."""
+
+    def offer(run_id: str | None) -> tuple[Any, Any]:
+        found = choices(studio)
+        return gr.Dropdown(choices=found), gr.Dropdown(choices=found)
+
+    return offer
+
+
+def choices(studio: Studio) -> list[tuple[str, str]]:
+    """(title, id) of the runs, the newest first."""
+    return [(f"{view.title} · {view.status}", view.run_id) for view in studio.runs.list()]
+
+
+def _known(studio: Studio, run_ids: list[str]) -> list[RunView]:
+    views = []
+    for run_id in run_ids[:MAX_OVERLAID]:
+        try:
+            views.append(studio.runs.view(run_id))
+        except InputError:
+            continue
+    return views

@@ -1,0 +1,212 @@
+"""The settings of a run as a form: each with one sentence on what it does to memory, time and quality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from components.context import Studio
+from components.lesson import Lesson
+from pipelines.data.catalogue import dataset_catalogue
+from pipelines.finetune.config import DTYPES, SCHEDULERS, TRAIN_ON
+
+METHODS = [("LoRA", "lora"), ("Full fine-tuning", "full"), ("QLoRA", "qlora")]
+TARGETS = ["all-linear", "q,v", "q,k,v,o", "mlp"]
+OWN = "the model's own"
+_CHOSEN = "by the model"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The components; a field's name is the key of the configuration that it sets."""
+
+    model: gr.Dropdown
+    method: gr.Radio
+    data: gr.Dropdown
+    pairs: gr.Dataframe
+    r: gr.Slider
+    lora_alpha: gr.Number
+    target_modules: gr.Dropdown
+    learning_rate: gr.Number
+    max_steps: gr.Number
+    batch_size: gr.Number
+    gradient_accumulation: gr.Number
+    max_length: gr.Number
+    scheduler: gr.Dropdown
+    train_on: gr.Dropdown
+    template: gr.Dropdown
+    dtype: gr.Dropdown
+    eval_steps: gr.Number
+    seed: gr.Number
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return cls.__slots__  # type: ignore[return-value]
+
+    def components(self) -> list[gr.components.Component]:
+        return [getattr(self, name) for name in self.names()]
+
+
+def draw_form(studio: Studio, lesson: Lesson) -> Form:
+    """Draw it; what other tabs set too (rank, alpha, targets, data) follows them."""
+    with gr.Row():
+        model = gr.Dropdown(
+            _models(studio), value="base", label="Model", info="what is trained; the base has never seen a chat"
+        )
+        method = gr.Radio(
+            METHODS, value="lora", label="Method",
+            info="LoRA trains a few percent beside frozen weights; full trains all, at four times the memory or more; "
+            "QLoRA is LoRA over 4-bit weights: least memory, slower",
+        )  # fmt: skip
+        data = lesson.bind(
+            "data",
+            gr.Dropdown(
+                _data(), value=lesson.default("data"), label="Data", allow_custom_value=True,
+                info="the lesson, a data set of the catalogue, or a key of the Data tab",
+            ),
+        )  # fmt: skip
+    with gr.Accordion("Teach it something yourself", open=False, elem_classes="teach"):
+        gr.Markdown(
+            "Each filled row is learned by heart; the data above is mixed in, so that the model does not forget how to "
+            "answer. Five to twenty rows are enough."
+        )
+        pairs = gr.Dataframe(
+            [["", ""], ["", ""], ["", ""], ["", ""], ["", ""]],
+            headers=["Instruction", "Response"], datatype="str", type="array", interactive=True, wrap=True,
+            column_count=2, label="Pairs", show_label=False, elem_classes="teach-pairs",
+        )  # fmt: skip
+    with gr.Accordion("Hyperparameters", open=False, elem_classes="hyperparameters"):
+        with gr.Row():
+            r = lesson.bind(
+                "r",
+                gr.Slider(
+                    1,
+                    128,
+                    16,
+                    step=1,
+                    label="Rank r",
+                    info="more: adapter and its memory grow in proportion; quality soon stops growing",
+                ),
+            )
+            alpha = lesson.bind(
+                "alpha",
+                gr.Number(
+                    32, label="alpha", precision=0, minimum=1, info="the adapter counts alpha/r times; costs nothing"
+                ),
+            )
+            targets = lesson.bind(
+                "targets",
+                gr.Dropdown(
+                    TARGETS,
+                    value="all-linear",
+                    label="Target modules",
+                    allow_custom_value=True,
+                    info="fewer: faster and smaller, usually a little worse",
+                ),
+            )
+        with gr.Row():
+            rate = gr.Number(
+                None,
+                label="Learning rate",
+                placeholder=_CHOSEN,
+                step=0.0001,
+                info="too low learns nothing in time, too high forgets; costs nothing",
+            )
+            steps = gr.Number(
+                None,
+                label="Steps",
+                precision=0,
+                minimum=1,
+                placeholder=_CHOSEN,
+                info="time grows in proportion; too many learn the rows by heart",
+            )
+            scheduler = gr.Dropdown(
+                list(SCHEDULERS),
+                value="linear",
+                label="Schedule",
+                info="how the learning rate falls; a fall to zero ends steadier",
+            )
+        with gr.Row():
+            batch = gr.Number(
+                None,
+                label="Batch size",
+                precision=0,
+                minimum=1,
+                placeholder=_CHOSEN,
+                info="conversations at once: memory and time of a step grow, gradients get steadier",
+            )
+            accumulation = gr.Number(
+                1,
+                label="Gradient accumulation",
+                precision=0,
+                minimum=1,
+                info="steadier as a larger batch is, for time instead of memory",
+            )
+            length = gr.Number(
+                None,
+                label="Maximum length",
+                precision=0,
+                minimum=8,
+                placeholder=_CHOSEN,
+                info="tokens; longer conversations are cut; memory grows with it",
+            )
+        with gr.Row():
+            train_on = gr.Dropdown(
+                list(TRAIN_ON),
+                value="assistant",
+                label="Loss on",
+                info="everything also teaches it to write the user's turns",
+            )
+            template = gr.Dropdown(
+                _templates(),
+                value="",
+                label="Chat template",
+                info="what it is trained with is what it must be spoken to with",
+            )
+            dtype = gr.Dropdown(
+                list(DTYPES),
+                value="auto",
+                label="Numbers",
+                info="bf16 halves the memory of the weights; small models lose nothing by fp32",
+            )
+        with gr.Row():
+            looks = gr.Number(
+                None,
+                label="Look every … steps",
+                precision=0,
+                minimum=1,
+                placeholder=_CHOSEN,
+                info="held-out questions are answered, and a checkpoint is written; more looks take time",
+            )
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="same seed, same rows, same curve")
+    return Form(
+        model, method, data, pairs, r, alpha, targets, rate, steps, batch, accumulation, length, scheduler, train_on,
+        template, dtype, looks, seed,
+    )  # fmt: skip
+
+
+def config_of(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """The form's values as a configuration: empty numbers are left to the model, empty rows of the table left out."""
+    config = dict(zip(names, values, strict=True))
+    rows = [[str(cell or "").strip() for cell in row] for row in config["pairs"] or []]
+    config["pairs"] = [{"instruction": row[0], "response": row[1]} for row in rows if any(row)]
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def _models(studio: Studio) -> list[tuple[str, str]]:
+    pair = studio.manager.pair
+    return [(f"{pair.base.title} (base)", "base"), (f"{pair.instruct.title} (instruct)", "instruct")]
+
+
+def _data() -> list[tuple[str, str]]:
+    catalogue = [(f"{entry.title}: our rows in its schema", entry.key) for entry in dataset_catalogue()]
+    return [("The lesson", "lesson"), *catalogue]
+
+
+def _templates() -> list[tuple[str, str]]:
+    from pipelines.templates import catalogue
+
+    return [(OWN, ""), *((entry.title, entry.key) for entry in catalogue())]
