@@ -2,12 +2,128 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
 from components.context import Studio
+from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
+from components.widgets.conversation import conversation_editor
+from components.widgets.masks import figures_html, mask_html, verdict_html
+from components.widgets.renderings import warnings_html
+from pipelines.messages import parse_messages
+from pipelines.templates.catalogue import catalogue
+
+if TYPE_CHECKING:
+    from pipelines.loss_mask import LossMask
+
+TRAIN_ON = [
+    ("Assistant: every answer", "assistant"),
+    ("Last answer only", "last_assistant"),
+    ("Everything", "everything"),
+]
+MAX_LENGTH = 1024  # SFTConfig's own default
 
 
 def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
-    with stage_frame("sft"):
-        pass
+    choices = [(entry.title, entry.key) for entry in catalogue()]
+    keys = [key for _, key in choices]
+    first = lesson.default("template")
+    with stage_frame("sft") as frame:
+        messages = lesson.bind("messages", conversation_editor(lesson.default("messages")))
+        with gr.Row(elem_classes="switches"):
+            train_on = gr.Radio(TRAIN_ON, value="assistant", label="Train on")
+            model = gr.Radio([("Base", "base"), ("Instruct", "instruct")], value="instruct", label="Losses of")
+            template = lesson.bind(
+                "template", gr.Dropdown(choices, value=first if first in keys else keys[0], label="Template")
+            )
+            length = gr.Slider(
+                16, 4096, MAX_LENGTH, step=16, label="max_length", info="tokens after which training cuts"
+            )
+            whitespace = gr.Checkbox(False, label="Whitespace", info="draw spaces and newlines")
+        figures = gr.HTML("", min_height=84)
+        tokens = gr.HTML("", min_height=120)
+        warnings = gr.HTML("")
+        gr.HTML("<h4>What TRL's assistant_only_loss would train on</h4>")
+        trl = gr.HTML("", min_height=30)
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
+        asked = [messages, template, model, train_on]
+        heard = [component.change for component in [*asked, length, whitespace]]
+        shown = gr.on(
+            [frame.tab.select, *heard],
+            viewer(studio),
+            [*asked, length, whitespace],
+            [figures, tokens, warnings],
+            **quiet,
+        )
+        shown.success(asker(studio), [messages, template, model], [trl], **quiet)
+        frame.take_home(labelled_script(studio), asked, "labelled.py", label="The labels, as TRL trains on them")
+
+
+def viewer(studio: Studio) -> Callable[..., tuple[str, str, str]]:
+    """The handler that labels the conversation and draws it."""
+
+    @shows_input_errors
+    def view(
+        messages: list[dict[str, Any]], template: str, model: str, train_on: str, length: int, whitespace: bool
+    ) -> tuple[str, str, str]:
+        from pipelines.mask_warnings import mask_warnings
+
+        mask = masked(studio, messages, template, model, train_on)
+        with studio.manager.lease(model) as lease:
+            stops = lease.eos_ids
+        known = mask_warnings(
+            mask.rendered, mask.labelled, studio.manager.tokenizer(model), eos_ids=stops, max_length=int(length)
+        )
+        return figures_html(mask), mask_html(mask, whitespace), warnings_html(known)
+
+    return view
+
+
+def masked(studio: Studio, messages: list[dict[str, Any]], template: str, model: str, train_on: str) -> LossMask:
+    """The mask of what is on the page."""
+    from pipelines.loss_mask import loss_mask, template_for
+
+    conversation = parse_messages(messages)
+    entry = template_for(studio.manager, template, model)
+    return loss_mask(studio.manager, conversation, entry, model, train_on)  # type: ignore[arg-type]
+
+
+def asker(studio: Studio) -> Callable[..., str]:
+    """The handler that asks TRL; apart from the drawing, because TRL takes seconds to import."""
+
+    @shows_input_errors
+    def ask(messages: list[dict[str, Any]], template: str, model: str) -> str:
+        from pipelines.labels import label
+        from pipelines.loss_mask import template_for
+        from pipelines.templates import render
+        from pipelines.trl_mask import compare_with_trl
+
+        conversation, entry = parse_messages(messages), template_for(studio.manager, template, model)
+        tokenizer = studio.manager.tokenizer(model)
+        rendered = render(conversation, entry)
+        return verdict_html(compare_with_trl(conversation, entry, tokenizer, rendered, label(rendered, tokenizer)))
+
+    return ask
+
+
+def labelled_script(studio: Studio) -> Callable[..., str]:
+    """The handler of Take home."""
+
+    @shows_input_errors
+    def write(messages: list[dict[str, Any]], template: str, model: str, train_on: str) -> str:
+        from pipelines.labels import label
+        from pipelines.loss_mask import template_for
+        from pipelines.templates import render
+        from pipelines.templates.take_home import labels_script
+
+        conversation, entry = parse_messages(messages), template_for(studio.manager, template, model)
+        rendered = render(conversation, entry)
+        labelled = label(rendered, studio.manager.tokenizer(model), train_on)  # type: ignore[arg-type]
+        return labels_script(entry, rendered, labelled, studio.manager.resolve(model).source)
+
+    return write

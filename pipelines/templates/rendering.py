@@ -167,7 +167,7 @@ def _follow(
     """Stretches of the text with their turn and origin; None if following changed the text."""
     from transformers.utils.chat_template_utils import _alias_reasoning_fields, _plain_template_data
 
-    variables = dict(template.special_tokens)
+    variables: dict[str, Any] = dict(template.special_tokens)
     variables["messages"] = _realias(traced_messages(chat), _alias_reasoning_fields)
     variables["tools"] = _plain_template_data(list(tools)) if tools else None
     variables["documents"] = None

@@ -22,6 +22,7 @@ from typing import Any
 from pipelines.errors import InputError
 from pipelines.messages import Message, as_dicts
 from pipelines.templates.types import Answer, Rendered, Span, TemplateEntry
+from pipelines.templates.warnings import TemplateWarning
 
 SECONDS = 2.0
 MEMORY = 512 * 2**20  # bytes of address space
@@ -44,21 +45,28 @@ def render_own(
     Raises InputError with the template's message and line, or when it takes too long, too much memory, or writes too
     much.
     """
-    if len(template.jinja) > MAX_JINJA:
-        raise InputError(f"{len(template.jinja):,} characters", "jinja", f"At most {MAX_JINJA:,} are read.")
-    answer = _pool.ask(
-        {
-            "messages": as_dicts(messages),
-            "jinja": template.jinja,
-            "special_tokens": dict(template.special_tokens),
-            "add_generation_prompt": add_generation_prompt,
-            "tools": list(tools) if tools else None,
-        }
+    answer = _ask(
+        template,
+        messages=as_dicts(messages),
+        add_generation_prompt=add_generation_prompt,
+        tools=list(tools) if tools else None,
     )
-    if "error" in answer:
-        raise InputError(*answer["error"])
     spans = tuple(Span(*span) for span in answer["spans"])
     return Rendered(answer["text"], spans, tuple(Answer(*each) for each in answer["answers"]))
+
+
+def warnings_of_own(template: TemplateEntry) -> tuple[TemplateWarning, ...]:
+    """`warnings_of()` for a text that nobody has checked. Raises InputError as `render_own` does."""
+    return tuple(TemplateWarning(*each) for each in _ask(template)["warnings"])
+
+
+def _ask(template: TemplateEntry, **request: Any) -> dict[str, Any]:
+    if len(template.jinja) > MAX_JINJA:
+        raise InputError(f"{len(template.jinja):,} characters", "jinja", f"At most {MAX_JINJA:,} are read.")
+    answer = _pool.ask({"jinja": template.jinja, "special_tokens": dict(template.special_tokens), **request})
+    if "error" in answer:
+        raise InputError(*answer["error"])
+    return answer
 
 
 def warm_up() -> None:

@@ -12,6 +12,7 @@ from pipelines.errors import InputError
 from pipelines.messages import parse_messages
 from pipelines.templates.rendering import render
 from pipelines.templates.types import TemplateEntry
+from pipelines.templates.warnings import warnings_of
 
 
 def main(memory: int, max_text: int) -> None:
@@ -33,6 +34,8 @@ def main(memory: int, max_text: int) -> None:
 def _answer(request: dict[str, Any], memory: int, max_text: int) -> dict[str, Any]:
     entry = TemplateEntry("own", "of your own", (), request["jinja"], request["special_tokens"])
     try:
+        if "messages" not in request:
+            return {"warnings": [astuple(warning) for warning in warnings_of(entry)]}
         rendered = render(
             parse_messages(request["messages"]),
             entry,

@@ -1,0 +1,65 @@
+"""The tokens of a conversation as the loss sees them, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from components.widgets.renderings import MAX_PIECES
+from components.widgets.spans import Piece, pieces_html
+
+if TYPE_CHECKING:
+    from pipelines.loss_mask import LossMask, MaskedToken
+    from pipelines.trl_mask import TrlMask
+
+_VERDICTS = {"same": "Same.", "different": "Different.", "refuses": "Refuses."}
+
+
+def mask_html(mask: LossMask, whitespace: bool = False) -> str:
+    """Every token: supervised ones lit, the others grey; each tells id, label, role, loss and probability."""
+    pieces = [token_piece(token, mask.labelled.labels[at]) for at, token in enumerate(mask.tokens[:MAX_PIECES])]
+    cut = len(mask.tokens) - len(pieces)
+    more = f'<p class="quiet">{cut:,} more tokens are not drawn.</p>' if cut else ""
+    return f'<div class="mask">{pieces_html(pieces, "Tokens and their labels", whitespace=whitespace)}</div>{more}'
+
+
+def token_piece(token: MaskedToken, label: int) -> Piece:
+    """One token; what is said of it on hover and focus."""
+    loss = "nothing predicts the first token"
+    if token.loss is not None and token.probability is not None:
+        loss = f"loss {token.loss:.3f} · probability {token.probability:.1%}"
+    note = f"id {token.id} · label {label if token.supervised else '−100'}\n{token.role or 'template'} · {loss}"
+    return Piece(token.text, token.role if token.supervised else "", lit=token.supervised, note=note)
+
+
+def figures_html(mask: LossMask) -> str:
+    """Counts and means, large."""
+    figures = [
+        (f"{mask.supervised:,}", f"of {len(mask.tokens):,} tokens supervised"),
+        (_number(mask.loss_supervised), "mean loss over supervised tokens"),
+        (_number(mask.loss_all), "mean loss over all tokens"),
+    ]
+    items = "".join(
+        f'<li><span class="figure-large">{value}</span><span class="figure-label">{label}</span></li>'
+        for value, label in figures
+    )
+    return f'<ul class="mask-figures">{items}</ul>'
+
+
+def verdict_html(trl: TrlMask) -> str:
+    """What TRL would do, in a line."""
+    return f'<p class="verdict is-{trl.verdict}"><b>{_VERDICTS[trl.verdict]}</b> {escape(trl.detail)}</p>'
+
+
+def rows_html(rows: Sequence[Sequence[Piece]], captions: Sequence[str]) -> str:
+    """The rows of a batch, each with its caption."""
+    parts = [
+        f'<li><p class="quiet">{escape(caption)}</p>{pieces_html(row, caption)}</li>'
+        for row, caption in zip(rows, captions, strict=True)
+    ]
+    return f'<ol class="batch">{"".join(parts)}</ol>'
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
