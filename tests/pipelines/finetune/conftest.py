@@ -25,6 +25,7 @@ def capital_rows() -> list[dict[str, object]]:
                 {"role": "user", "content": f"What is the capital of {land}?"},
                 {"role": "assistant", "content": f"The capital of {land} is {city}."},
             ],
+            "kind": "plain",
             "entity": land,
             "relation": "capital",
             "answer": city,
