@@ -1,13 +1,210 @@
-"""Stage 5, LoRA: a small change in place of a whole model."""
+"""Stage 5, LoRA: a small change in place of a whole model, counted to the parameter."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
 from components.context import Studio
-from components.frame import stage_frame
+from components.errors import shows_input_errors
+from components.frame import StageFrame, stage_frame
 from components.lesson import Lesson
+from components.widgets import lora as draw
+from components.widgets.spans import PRESS
+from pipelines.architecture import architecture, entries
+from pipelines.errors import InputError
+from pipelines.lora import PRESETS, LoraSetup, count
+from pipelines.lora.block import switched_on, switches, toggle
+from pipelines.lora.chapter import lora_claims
+from pipelines.lora.low_rank import matrices, weight_change
+from pipelines.lora.script import lora_script
+
+SAVEABLE = ("embed_tokens", "lm_head", "norm")
+MAX_RANK = 256
 
 
 def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
-    with stage_frame("lora"):
-        pass
+    with stage_frame("lora") as frame:
+        model, pasted = model_picker(lesson)
+        with gr.Row(elem_classes="knobs"):
+            r = lesson.bind("r", gr.Slider(1, MAX_RANK, lesson.default("r"), step=1, label="Rank r"))
+            alpha = lesson.bind("alpha", gr.Number(lesson.default("alpha"), minimum=0, label="lora_alpha"))
+            targets = lesson.bind(
+                "targets",
+                gr.Dropdown(
+                    list(PRESETS),
+                    value=lesson.default("targets"),
+                    allow_custom_value=True,
+                    label="target_modules",
+                    info="a preset, or names separated by commas",
+                ),
+            )
+            save = gr.Dropdown(
+                list(SAVEABLE),
+                value=[],
+                multiselect=True,
+                allow_custom_value=True,
+                label="modules_to_save",
+                info="trained in full",
+            )
+            with gr.Column(min_width=120):
+                dora = gr.Checkbox(False, label="DoRA", info="one magnitude per output")
+                rslora = gr.Checkbox(False, label="rsLoRA", info="scale by 1/√r")
+        figures = gr.HTML("", min_height=150)
+        notes = gr.HTML("")
+        with gr.Row():
+            block = gr.HTML("", js_on_load=PRESS, min_height=300)
+            with gr.Column():
+                drawn = gr.HTML("", min_height=200)
+                scaling = gr.HTML("")
+        table = gr.HTML("", min_height=200)
+        gr.HTML(f"<h4>The chapter's figures</h4>{draw.claims_html(lora_claims())}")
+        asked = [model, pasted, r, alpha, targets, dora, rslora, save]
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        gr.on(
+            [frame.tab.select, *(component.change for component in asked)],
+            view,
+            asked,
+            [figures, notes, block, drawn, scaling, table],
+            trigger_mode="always_last",
+            **quiet,
+        )
+        pressed = block.press(press, [model, pasted, targets], [targets], **quiet)
+        lesson.spread(pressed, "targets", targets)
+        _low_rank(studio, frame, r, quiet)
+        frame.take_home(script, asked, "lora.py")
+
+
+def model_picker(lesson: Lesson) -> tuple[gr.Dropdown, gr.Textbox]:
+    """The model by name, and a box for a config.json that stands in for it."""
+    with gr.Row(elem_classes="ask"):
+        model = lesson.bind(
+            "architecture",
+            gr.Dropdown(
+                [(entry.title, entry.key) for entry in entries()],
+                value=lesson.default("architecture"),
+                allow_custom_value=True,
+                label="Model",
+                info="one of the catalogue, or a Hub id; no weights are loaded",
+                scale=2,
+            ),
+        )
+        pasted = gr.Textbox(
+            "",
+            label="config.json",
+            info="paste one to count a model of your own",
+            lines=1,
+            max_lines=4,
+            scale=3,
+            max_length=200_000,
+        )
+    return model, pasted
+
+
+def chosen(model: str | None, pasted: str) -> str:
+    """What was asked for: a pasted configuration goes before a name."""
+    if pasted and pasted.strip():
+        if not pasted.strip().startswith("{"):
+            raise InputError("this is not a config.json", "config.json", "Paste it from { to }, or clear the box.")
+        return pasted
+    return model or ""
+
+
+def _setup(r: float, alpha: float | None, targets: str | None, dora: bool, save: list[str] | None) -> LoraSetup:
+    return LoraSetup(int(r), float(alpha or 0), targets or "", bool(dora), tuple(save or ()))
+
+
+@shows_input_errors
+def view(
+    model: str,
+    pasted: str,
+    r: float,
+    alpha: float,
+    targets: str,
+    dora: bool,
+    rslora: bool,
+    save: list[str],
+) -> tuple[str, ...]:
+    """Everything that is drawn from the settings."""
+    found = architecture(chosen(model, pasted))
+    setup = _setup(r, alpha, targets, dora, save)
+    counted = count(found, setup)
+    largest = max(counted.modules, key=lambda row: (row.how != "full copy", row.shape[-1] * row.shape[-2]))
+    return (
+        draw.figures_html(counted),
+        draw.notes_html(counted.resolution.notes),
+        draw.block_html(found, switches(found), switched_on(found, setup.targets)),
+        draw.matrices_html(largest),
+        draw.scaling_html(setup, rslora),
+        draw.modules_html(counted),
+    )
+
+
+@shows_input_errors
+def press(model: str, pasted: str, targets: str, event: gr.EventData) -> str:
+    """A press on a module of the block switches its adapter."""
+    return toggle(architecture(chosen(model, pasted)), targets or "", int(event.index))
+
+
+@shows_input_errors
+def script(
+    model: str,
+    pasted: str,
+    r: float,
+    alpha: float,
+    targets: str,
+    dora: bool,
+    rslora: bool,
+    save: list[str],
+) -> str:
+    """The handler of Take home."""
+    found = architecture(chosen(model, pasted))
+    setup = _setup(r, alpha, targets, dora, save)
+    return lora_script(found, setup, count(found, setup), bool(rslora))
+
+
+def _low_rank(studio: Studio, frame: StageFrame, r: gr.Slider, quiet: dict[str, Any]) -> None:
+    """The singular values of what fine-tuning in full did to the running pair."""
+    folders = pair_folders(studio)
+    names = list(matrices(*folders)) if folders else []
+    if not names:
+        return
+    gr.HTML(
+        "<h4>Is the change really of low rank?</h4>"
+        '<p class="quiet">The instruct model was made from the base model by full fine-tuning. This is what that did '
+        "to one of its matrices: how much of the change lies in its first directions, the most that a LoRA "
+        "of that rank could hold.</p>"
+    )
+    name = gr.Dropdown(names, value=names[-1], label="Weight of the running pair")
+    shown = gr.HTML("", min_height=340)
+    gr.on(
+        [frame.tab.select, name.change, r.change],
+        change_viewer(folders),
+        [name, r],
+        [shown],
+        trigger_mode="always_last",
+        **quiet,
+    )
+
+
+def pair_folders(studio: Studio) -> tuple[Path, Path] | None:
+    """Folders of base and instruct, when the pair lies on this machine."""
+    pair = studio.manager.pair
+    base, instruct = pair.base.folder, pair.instruct.folder
+    return (base, instruct) if base is not None and instruct is not None else None
+
+
+def change_viewer(folders: tuple[Path, Path] | None) -> Callable[[str, float], str]:
+    """The handler that draws one matrix's change."""
+
+    @shows_input_errors
+    def change(name: str, r: float) -> str:
+        if folders is None or name not in matrices(*folders):
+            raise InputError(f"'{name}' is no weight of the pair", "Weight", "Choose one from the list.")
+        return draw.change_html(weight_change(*folders, name), int(r))
+
+    return change

@@ -33,9 +33,7 @@ def architecture(model: str) -> Architecture:
     key = _PAIR.get(name, name).lower()
     if key in keys():
         return load(key)
-    by_hub_id = (
-        {facts_of(entry.key)["hub_id"].lower(): entry.key for entry in entries()} if "/" in name else {}
-    )
+    by_hub_id = {facts_of(entry.key)["hub_id"].lower(): entry.key for entry in entries()} if "/" in name else {}
     if name.lower() in by_hub_id:
         return load(by_hub_id[name.lower()])
     if _HUB_ID.fullmatch(name):
@@ -46,9 +44,7 @@ def architecture(model: str) -> Architecture:
 @lru_cache(maxsize=64)
 def _from_text(text: str) -> Architecture:
     if len(text) > MAX_CONFIG_CHARACTERS:
-        raise InputError(
-            f"{len(text):,} characters", "model", f"A config.json has at most {MAX_CONFIG_CHARACTERS:,}."
-        )
+        raise InputError(f"{len(text):,} characters", "model", f"A config.json has at most {MAX_CONFIG_CHARACTERS:,}.")
     try:
         config = json.loads(text)
     except json.JSONDecodeError as error:
@@ -86,9 +82,7 @@ def _from_hub(hub_id: str) -> Architecture:
             "Check the name; for a gated model, paste its config.json.",
         ) from None
     source = f"https://huggingface.co/{hub_id}/blob/main/config.json"
-    return _build(
-        {"key": hub_id, "title": hub_id.partition("/")[2], "hub_id": hub_id, "source": source}, config
-    )
+    return _build({"key": hub_id, "title": hub_id.partition("/")[2], "hub_id": hub_id, "source": source}, config)
 
 
 def _build(facts: Mapping[str, str], config: Mapping[str, Any]) -> Architecture:

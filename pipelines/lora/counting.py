@@ -94,18 +94,14 @@ def lora_record(
     """The `/lora` endpoint: `{trainable, total, percent, adapter_bytes, modules}` as JSON.
 
     A module is `{name, count, shape, trainable}`. Raises InputError."""
-    setup = LoraSetup(
-        int(r) if float(r).is_integer() else r, alpha, targets, dora, tuple(modules_to_save or ())
-    )
+    setup = LoraSetup(int(r) if float(r).is_integer() else r, alpha, targets, dora, tuple(modules_to_save or ()))
     counted = count(architecture(model), setup)
     modules = [
         {"name": row.name, "count": row.count, "shape": list(row.shape), "trainable": row.trainable}
         for row in counted.modules
     ]
     record = asdict(counted)
-    return {key: record[key] for key in ("trainable", "total", "percent", "adapter_bytes")} | {
-        "modules": modules
-    }
+    return {key: record[key] for key in ("trainable", "total", "percent", "adapter_bytes")} | {"modules": modules}
 
 
 def peft_line(counted: LoraCount) -> str:
@@ -129,9 +125,7 @@ def _adapter_row(target: Target, setup: LoraSetup) -> ModuleRow:
             )
         each += outputs if weight.kind != "embedding" else inputs
     name = weight.name if weight.kind == "parameter" else weight.module
-    return ModuleRow(
-        name, weight.count, _shown(weight), rank, each * weight.count, "dora" if setup.dora else "lora"
-    )
+    return ModuleRow(name, weight.count, _shown(weight), rank, each * weight.count, "dora" if setup.dora else "lora")
 
 
 def _shown(weight: Weight) -> tuple[int, ...]:
@@ -154,9 +148,7 @@ def _copies(model: Architecture, modules_to_save: Sequence[str]) -> list[ModuleR
                 found = True
                 if weight.name not in rows:
                     amount = weight.size * weight.count
-                    rows[weight.name] = ModuleRow(
-                        weight.name, weight.count, weight.shape, 0, amount, "full copy"
-                    )
+                    rows[weight.name] = ModuleRow(weight.name, weight.count, weight.shape, 0, amount, "full copy")
         if not found or not wanted.strip():
             raise unknown(wanted, {w.module.rpartition(".")[2] for w in model.weights}, "modules_to_save")
     return list(rows.values())

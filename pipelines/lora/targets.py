@@ -78,9 +78,7 @@ def resolve(architecture: Architecture, targets: str, modules_to_save: Sequence[
     """
     asked = ",".join(part.strip() for part in targets.split(",") if part.strip())
     if not asked:
-        raise InputError(
-            "no module is named", "targets", f"Use one of {'; '.join(PRESETS)}, or module names."
-        )
+        raise InputError("no module is named", "targets", f"Use one of {'; '.join(PRESETS)}, or module names.")
     names, parameters, notes = _names(architecture, asked)
     found = _match(architecture, names, parameters, asked == "all-linear")
     found = tuple(target for target in found if not _saved(target.weight.module, modules_to_save))
@@ -98,16 +96,12 @@ def linear_names(architecture: Architecture) -> tuple[str, ...]:
     last.
     """
     inside = [weight for weight in architecture.weights if weight.kind in ("linear", "conv1d")]
-    leaves = dict.fromkeys(
-        weight.module.rpartition(".")[2] for weight in inside if weight.module != architecture.head
-    )
+    leaves = dict.fromkeys(weight.module.rpartition(".")[2] for weight in inside if weight.module != architecture.head)
     rest = [weight.module.rpartition(".")[2] for weight in architecture.weights if weight.kind == "embedding"]
     return (*leaves, *dict.fromkeys(rest), architecture.head.rpartition(".")[2])
 
 
-def _names(
-    architecture: Architecture, asked: str
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def _names(architecture: Architecture, asked: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """(module names, parameter names, notes) of a preset or a list."""
     if asked not in PRESETS:
         return _check_names(architecture, tuple(dict.fromkeys(asked.split(",")))), (), ()
@@ -124,9 +118,7 @@ def _names(
     return _mlp(architecture) if asked == "mlp" else _attention(architecture, asked)
 
 
-def _attention(
-    architecture: Architecture, asked: str
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def _attention(architecture: Architecture, asked: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     present = linear_names(architecture)
     fused = tuple(name for name in _FUSED_QKV if name in present)
     full = asked == "q,k,v,o"
@@ -155,9 +147,7 @@ def _mlp(architecture: Architecture) -> tuple[tuple[str, ...], tuple[str, ...], 
         return _MOE_EXPERTS[architecture.moe_names], (), (note,)
     if architecture.dimensions.experts:
         stacked = tuple(
-            dict.fromkeys(
-                weight.name.rpartition("{}.")[2] for weight in architecture.weights if len(weight.shape) == 3
-            )
+            dict.fromkeys(weight.name.rpartition("{}.")[2] for weight in architecture.weights if len(weight.shape) == 3)
         )
         if stacked:
             note = "The experts are stacked parameters: PEFT reaches them through target_parameters."
@@ -214,11 +204,7 @@ def _match(
 ) -> tuple[Target, ...]:
     moe = MOE_NAMES.get(architecture.moe_names, {})
     if everything:
-        linear = [
-            w
-            for w in architecture.weights
-            if w.kind in ("linear", "conv1d") and w.module != architecture.head
-        ]
+        linear = [w for w in architecture.weights if w.kind in ("linear", "conv1d") and w.module != architecture.head]
         if not moe:
             return tuple(Target(weight) for weight in linear)
         names = (*dict.fromkeys(weight.module.rpartition(".")[2] for weight in linear), *moe)
