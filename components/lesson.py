@@ -15,13 +15,17 @@ AnyComponent = TypeVar("AnyComponent", bound=gr.components.Component)
 
 DEFAULTS: dict[str, Any] = {
     "prompt": "What is the capital of France?",
-    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    "messages": [
+        {"role": "user", "content": "What is the capital of France?"},
+        {"role": "assistant", "content": "The capital of France is Paris."},
+    ],
     "template": "pocket",
     "model": "base",
     "r": 16,
     "alpha": 32,
     "targets": "all-linear",
     "quant": "nf4",
+    "architecture": "llama-3.1-8b",
     "data": "lesson",
     "run": "",
 }
@@ -35,6 +39,7 @@ class Lesson:
         self.state = gr.BrowserState(DEFAULTS, storage_key="fine-tuning-studio", secret="fine-tuning-studio")
         self._bound: dict[str, list[gr.components.Component]] = {}
         self._choices: list[tuple[gr.Button, str, Any]] = []
+        self._answers: list[tuple[Any, str, gr.components.Component]] = []
 
     def default(self, key: str) -> Any:
         """The value of `key` before anybody chose one."""
@@ -57,7 +62,11 @@ class Lesson:
         """
         self._choices.append((button, key, value))
 
-    def connect(self, page: gr.Blocks) -> None:
+    def spread(self, event: Any, key: str, component: gr.components.Component) -> None:
+        """After `event`, whose handler set the bound `component`, every other component of `key` follows it."""
+        self._answers.append((event, key, component))
+
+    def connect(self) -> None:
         """Wire the bound components to each other and to the browser's storage."""
         for key, components in self._bound.items():
             for component in components:
@@ -81,9 +90,19 @@ class Lesson:
                 show_progress="hidden",
                 api_visibility="private",
             )
+        for event, key, component in self._answers:
+            others = [other for other in self._bound.get(key, []) if other is not component]
+            event.then(
+                None,
+                [component, self.state],
+                [self.state, *others],
+                js=_spread(key, len(others)),
+                show_progress="hidden",
+                api_visibility="private",
+            )
         pairs = [(key, component) for key, components in self._bound.items() for component in components]
         if pairs:
-            page.load(
+            self.state.change(
                 None,
                 [self.state],
                 [component for _, component in pairs],
@@ -93,19 +112,38 @@ class Lesson:
             )
 
 
+# The stored state arrives when the browser has read its storage, which may be after the page's own load event, so
+# it is the state's first change that restores. Every later one comes from these components themselves.
+_MINE = "globalThis.lessonRestored = true"
+
+
 def _spread(key: str, others: int) -> str:
     """JavaScript: the state with `key` replaced, and the value once for each other component."""
     name = json.dumps(key)
-    return f"(value, state) => [{{...state, [{name}]: value}}, ...Array({others}).fill(value)]"
+    return f"(value, state) => {{ {_MINE}; return {_values(f'{{...state, [{name}]: value}}', 'value', others)}; }}"
 
 
 def _set(key: str, value: Any, bound: int) -> str:
     """JavaScript: as `_spread`, for a value that is known when the page is built."""
     name, chosen = json.dumps(key), json.dumps(value, ensure_ascii=False)
-    return f"(state) => [{{...state, [{name}]: {chosen}}}, ...Array({bound}).fill({chosen})]"
+    return f"(state) => {{ {_MINE}; return {_values(f'{{...state, [{name}]: {chosen}}}', chosen, bound)}; }}"
 
 
 def _restore(keys: list[str]) -> str:
-    """JavaScript: the stored value of each key, or its default where an older studio had none."""
+    """JavaScript: the stored value of each key, or its default where an older studio had none; once."""
     defaults = json.dumps(DEFAULTS, ensure_ascii=False)
-    return f"(state) => {json.dumps(keys)}.map((key) => ({{...{defaults}, ...state}})[key])"
+    kept = _many(['{__type__: "update"}'] * len(keys))
+    values = _many([f"all[{json.dumps(key)}]" for key in keys])
+    return (
+        f"(state) => {{ if (globalThis.lessonRestored) return {kept}; {_MINE}; "
+        f"const all = {{...{defaults}, ...state}}; return {values}; }}"
+    )
+
+
+def _values(state: str, value: str, copies: int) -> str:
+    return _many([state, *[value] * copies])
+
+
+def _many(values: list[str]) -> str:
+    """Gradio takes a list for many outputs, but for one output the value itself."""
+    return f"[{', '.join(values)}]" if len(values) > 1 else f"({values[0]})"
