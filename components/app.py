@@ -65,7 +65,7 @@ def build(studio: Studio) -> gr.Blocks:
             tab.select(None, None, None, js=_LINK % json.dumps(tab.id), api_visibility="private")
         keys = json.dumps([stage.key for stage in STAGES])
         page.load(None, None, [tabs], js=_OPEN_LINKED % keys, api_visibility="private")
-        lesson.connect(page)
+        lesson.connect()
         api.register(studio)
     return page
 
