@@ -9,6 +9,8 @@ from typing import Any
 
 from components.widgets.charts import Bar, Part, bar_chart
 from pipelines.data.catalogue import DatasetEntry
+from pipelines.data.cleaning import Preview
+from pipelines.data.records import INFO, Kind, Problem
 from pipelines.data.stats import Histogram
 from pipelines.messages import Message
 
@@ -30,14 +32,8 @@ def catalogue_html(entries: Sequence[DatasetEntry]) -> str:
     if not entries:
         return '<p class="quiet">No data set of the catalogue has all of these words.</p>'
     rows = "".join(_catalogue_row(entry) for entry in entries)
-    heads = "".join(
-        f'<th scope="col">{name}</th>'
-        for name in ("Data set", "Chapter", "Exact", "Made", "Licence", "Languages", "Columns")
-    )
-    return (
-        '<div class="data-scroll" tabindex="0" role="region" aria-label="Catalogue of data sets">'
-        f'<table class="data-table"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    heads = ("Data set", "Chapter", "Exact", "Made", "Licence", "Languages", "Columns")
+    return _table(heads, rows, "Catalogue of data sets")
 
 
 def _catalogue_row(entry: DatasetEntry) -> str:
@@ -113,6 +109,63 @@ def pairs_html(rows: Sequence[tuple[str, Mapping[str, Any] | Any, Sequence[Messa
     return f'<div class="data-pairs">{parts}</div>'
 
 
+def problem_counts_html(counts: Mapping[Kind, int]) -> str:
+    """Each kind that was found with its number of rows and the rule that finds it."""
+    if not counts:
+        return '<p class="quiet">No problems were found.</p>'
+    rows = "".join(
+        f'<tr><th scope="row">{escape(INFO[kind].title)}</th><td class="num">{count:,}</td>'
+        f"<td>{escape(INFO[kind].rule)}</td></tr>"
+        for kind, count in counts.items()
+    )
+    return _table(("Problem", "Rows", "How it is told"), rows, "Problems by kind")
+
+
+def problems_html(problems: Sequence[Problem], more: int) -> str:
+    """Problems row by row: row, what, advice. `more`: how many were found beyond these."""
+    if not problems:
+        return ""
+    rows = "".join(
+        f'<tr><td class="num">{problem.row:,}</td><td>{escape(problem.what)}</td><td>{escape(problem.advice)}</td></tr>'
+        for problem in problems
+    )
+    rest = f'<p class="quiet">and {more:,} more</p>' if more > 0 else ""
+    return _table(("Row", "What", "Advice"), rows, "Problems row by row") + rest
+
+
+def preview_html(preview: Preview) -> str:
+    """What cleaning would keep and drop, and the first rows that it would drop."""
+    unread = f", {preview.unread:,} rows could not be read" if preview.unread else ""
+    head = f'<p class="quiet">Keeps {preview.kept:,} conversations, drops {preview.dropped:,}{unread}.</p>'
+    if not preview.rows:
+        return head
+    rows = "".join(
+        f'<tr><td class="num">{row.row:,}</td><td>{escape(", ".join(row.why))}</td><td>{escape(row.text)}</td></tr>'
+        for row in preview.rows
+    )
+    more = preview.dropped - len(preview.rows)
+    rest = f'<p class="quiet">and {more:,} more</p>' if more > 0 else ""
+    return head + _table(("Row", "Why", "Begins"), rows, "Rows that cleaning drops") + rest
+
+
+def turns_html(turns: Mapping[int, int]) -> str:
+    """How many conversations have how many messages, as bars; the longest are added up."""
+    few = dict(list(turns.items())[:8])
+    rest = sum(turns.values()) - sum(few.values())
+    bars = [Bar(f"{length} messages", [Part("conversations", count)]) for length, count in few.items()]
+    if rest:
+        bars.append(Bar("more", [Part("conversations", rest)]))
+    return bar_chart(bars, "Messages in a conversation") if bars else ""
+
+
+def _table(heads: Sequence[str], rows: str, label: str) -> str:
+    cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    return (
+        f'<div class="data-scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<table class="data-table"><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
 def raw_text(raw: Any) -> str:
     """A raw row as JSON, long texts shortened."""
     return json.dumps(_shortened(raw), ensure_ascii=False, indent=2, default=str)
@@ -125,9 +178,8 @@ def messages_html(messages: Sequence[Message]) -> str:
         calls = message.extra.get("tool_calls")
         said = message.content + (f"\n{json.dumps(calls, ensure_ascii=False)}" if calls else "")
         role = message.role if message.role in ("system", "user", "assistant", "tool") else "control"
-        lines.append(
-            f'<li class="turn-line role-{role}"><b>{escape(message.role)}</b> <span>{escape(_shortened(said))}</span></li>'
-        )
+        text = f"<b>{escape(message.role)}</b> <span>{escape(_shortened(said))}</span>"
+        lines.append(f'<li class="turn-line role-{role}">{text}</li>')
     return f'<ol class="turn-lines">{"".join(lines)}</ol>'
 
 

@@ -22,6 +22,7 @@ ASSETS = Path(__file__).resolve().parents[2] / "assets"
 class DatasetEntry:
     """One data set.
 
+    hub_id, config, split: what `datasets.load_dataset` takes for its training rows; None where it is not on the Hub
     chapter_size: the size as the chapter states it ("13K"), or None where it names no size
     count:        the exact number of `unit` in the published set, or None where no source states one
     made:         human, distilled, multi-task or mixed; `how` says it in a sentence
@@ -43,9 +44,19 @@ class DatasetEntry:
     format: str
     columns: tuple[str, ...]
     hub_id: str | None
+    config: str | None
+    split: str | None
     source: str
     note: str
     chapter: bool
+
+    @property
+    def load_arguments(self) -> str:
+        """The arguments of `load_dataset` as Python writes them, or an empty text."""
+        if self.hub_id is None:
+            return ""
+        names = [json.dumps(name) for name in (self.hub_id, self.config) if name]
+        return ", ".join([*names, f'split="{self.split}"'])
 
     @property
     def size(self) -> int | None:

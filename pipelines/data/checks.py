@@ -189,7 +189,7 @@ def _cut(number: int, answer: str) -> Iterator[Problem]:
 
 
 def _unrelated(number: int, question: str, answer: str) -> Iterator[Problem]:
-    """The answer is the question again; or a question of at least three content words and an answer of at least
+    """The answer is the question again; or a question of at least four content words and an answer of at least
     six words share no stem (first four letters). Left out are requests to rewrite or translate, answers that say
     they do not know, and other scripts."""
     advice = "Read both: if the answer belongs to another row, columns or rows were shifted."
@@ -202,11 +202,11 @@ def _unrelated(number: int, question: str, answer: str) -> Iterator[Problem]:
     if not _QUESTION.match(question) or not question.isascii():
         return
     asked, said = _plain(question), _plain(answer)
-    stems = {word[:4] for word in asked.split() if len(word) > 2 and word not in _COMMON}
+    stems = {word[:4] for word in asked.split() if len(word) > 3 and word not in _COMMON}
     words = said.split()
     if _DECLINES.search(answer[:400]):
         return
-    if len(stems) >= 3 and len(words) >= 6 and said.isascii() and not stems & {word[:4] for word in words}:
+    if len(stems) >= 4 and len(words) >= 6 and said.isascii() and not stems & {word[:4] for word in words}:
         yield Problem(number, Kind.UNRELATED, "The answer shares no word with its question", advice)
 
 

@@ -55,7 +55,7 @@ def preview(inspection: Inspection, lines: Path, drop: Kind = DEFAULT_DROP) -> P
     return Preview(
         kept=len(inspection.flags) - dropped,
         dropped=dropped,
-        unread=inspection.unread,
+        unread=len(inspection.unread),
         reasons={title: count for title, count in reasons.items() if count},
         rows=tuple(rows),
     )

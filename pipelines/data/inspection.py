@@ -51,7 +51,7 @@ class Inspection:
     counts:    rows with each kind of problem, all of them
     numbers, flags, lengths: per converted conversation, in the order of the file: the row it came from, its
                kinds of problem as bits, its length in `stats.unit`
-    unread:    rows that became no conversation
+    unread:    the rows that became no conversation
     estimated: conversations whose length was estimated
     limit:     the length, in `stats.unit`, beyond which a conversation is too long
     """
@@ -65,7 +65,7 @@ class Inspection:
     numbers: array[int]
     flags: array[int]
     lengths: array[int]
-    unread: int
+    unread: array[int]
     stats: Stats
     estimated: int
     limit: int
@@ -111,7 +111,7 @@ class _Pass:
         self._roles: Counter[str] = Counter()
         self._shown: list[Any] = []
         self._room = MAX_SHOWN_CHARACTERS
-        self._rows = self._unread = 0
+        self._rows, self._unread = 0, array("I")
 
     def counted(self, rows: Iterable[RawRow]) -> Iterator[RawRow]:
         """The rows, counted and the first of them kept, on their way to conversion."""
@@ -133,7 +133,7 @@ class _Pass:
         batch: list[Example] = []
         for item in converted:
             if isinstance(item, Problem):
-                self._unread += 1
+                self._unread.append(item.row)
                 self._report(item)
                 continue
             batch.append(item)
@@ -166,10 +166,10 @@ class _Pass:
         fault = ""
         for row in rows:
             fault = fault or row.fault
-            self._unread += 1
+            self._unread.append(row.number)
             if row.fault:
                 self._report(Problem(row.number, Kind.UNREADABLE, row.fault, "Mend the file and upload it again."))
-        if self._unread == self._counts[Kind.UNREADABLE]:
+        if len(self._unread) == self._counts[Kind.UNREADABLE]:
             return
         known = "; ".join(title for format, title in FORMATS.items() if format not in ("unknown", "openassistant"))
         self._report(

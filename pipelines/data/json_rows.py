@@ -51,7 +51,7 @@ def json_lines(text: io.TextIOWrapper, name: str, only_lines: bool) -> Iterator[
     reader = lines(text)
     first = next((line for line in reader if line.strip()), "")
     try:
-        value = json.loads(first)
+        value = json.loads(first.rstrip())
     except ValueError as error:
         if not only_lines and first is not _TOO_LONG and first.lstrip()[:1] == "{" and _open(first):
             yield from _json_object(first, text, name)
@@ -81,14 +81,14 @@ def _json_row(number: int, line: str) -> RawRow:
     if line is _TOO_LONG:
         return RawRow(number, None, _TOO_LONG_FAULT)
     try:
-        return RawRow(number, json.loads(line))
+        return RawRow(number, json.loads(line.rstrip()))
     except (ValueError, RecursionError) as error:
         return RawRow(number, None, _json_fault(error))
 
 
 def _json_fault(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"The line is not JSON: {error.msg.lower()} at character {error.colno}"
+        return f"The line is not JSON: {error.msg.lower()} at character {error.pos + 1}"
     return "The line is not JSON that can be read"
 
 
@@ -174,7 +174,7 @@ def json_list(text: io.TextIOWrapper) -> Iterator[RawRow]:
         try:
             value, end = decoder.raw_decode(window)
             # The digits of a number may go on in the next chunk.
-            complete = end < len(window) or isinstance(value, dict | list | str)
+            complete = isinstance(value, dict | list | str) or window[end:].lstrip()[:1] in (",", "]")
             fault = ""
         except RecursionError:
             yield RawRow(number + 1, None, "The JSON is nested too deeply")

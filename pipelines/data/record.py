@@ -23,11 +23,14 @@ MAX_LIMIT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A data set that was inspected and kept. `path`: its conversations as JSON lines; `sample`: see `Source`."""
+    """A data set that was inspected and kept. `path`: its conversations as JSON lines; the rest: see `Source`."""
 
     inspection: Inspection
     path: Path
     sample: bool
+    origin: str = ""
+    file: str = ""
+    licence: str | None = None
 
 
 def open_dataset(
@@ -55,7 +58,7 @@ def open_dataset(
         inspection = inspect(opened.rows, opened.title, lines, checks, progress)
         kept = store.keep(settings.runs_dir, lines, _facts(inspection, opened))
     key = opened.key if opened.key and split == "train" else kept.key
-    return Opened(replace(inspection, key=key), kept.path, opened.sample)
+    return Opened(replace(inspection, key=key), kept.path, opened.sample, opened.origin, opened.file, opened.licence)
 
 
 def dataset_record(
@@ -95,7 +98,7 @@ def stats_record(opened: Opened) -> dict[str, Any]:
     return {
         "rows": stats.rows,
         "conversations": stats.conversations,
-        "unread": found.unread,
+        "unread": len(found.unread),
         "messages": stats.messages,
         "unit": stats.unit,
         "total": stats.total,

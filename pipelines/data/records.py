@@ -72,7 +72,7 @@ KINDS = (
         Kind.UNRELATED,
         "off the question",
         False,
-        "A guess: the answer repeats the question, or shares no word stem with a question of three content words.",
+        "A guess: the answer repeats the question, or shares no word stem with a question of four content words.",
     ),
     KindInfo(Kind.OVERLAP, "in the evaluation set", True, "The question is one of the held-out questions."),
 )

@@ -6,6 +6,7 @@ and a name with two parts is a Hub id even where a folder of that name exists.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,15 +26,21 @@ _SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows to be read once. `key`: the name that stays valid without the store, or empty.
+    """Rows to be read once.
 
-    sample: whether the rows are ours in the schema of the data set, and not the data set itself
+    key:     the name that stays valid without the store, or empty
+    sample:  whether the rows are ours in the schema of the data set, and not the data set itself
+    origin, file: how `script.cleaning_script` loads the same rows; origin is empty where it cannot
+    licence: of the data set, as its publisher states it, or None
     """
 
     key: str
     title: str
     rows: Iterator[RawRow]
     sample: bool = False
+    origin: str = ""
+    file: str = ""
+    licence: str | None = None
 
 
 def open_source(source: str, split: str = "train", data_dir: Path | None = None) -> Source:
@@ -42,14 +49,18 @@ def open_source(source: str, split: str = "train", data_dir: Path | None = None)
     if name == "lesson":
         if split not in SPLITS:
             raise unknown(split, SPLITS, "split")
-        return Source(name, f"the lesson's {split} rows", read_rows(DIRECTORY / f"{split}.jsonl"))
+        file = f"{split}.jsonl"
+        return Source(name, f"the lesson's {split} rows", read_rows(DIRECTORY / file), origin="json", file=file)
     if name in {entry.key for entry in dataset_catalogue()}:
-        return Source(name, get_dataset(name).title, read_rows(sample_path(name)), sample=True)
+        entry = get_dataset(name)
+        arguments = entry.load_arguments
+        rows = read_rows(sample_path(name))
+        return Source(name, entry.title, rows, True, "hub" if arguments else "", arguments, entry.licence)
     files = local_files(data_dir)
     if name in files:
-        return Source("", name, read_rows(files[name], name))
+        return Source("", name, read_rows(files[name], name), origin=_origin(files[name], name), file=name)
     if is_hub_id(name):
-        return Source("", name, hub_rows(name, split))
+        return Source("", name, hub_rows(name, split), origin="hub", file=f'"{name}", split={json.dumps(split)}')
     raise unknown(name, ["lesson", *(entry.key for entry in dataset_catalogue()), *files], "source")
 
 
@@ -65,7 +76,20 @@ def open_upload(file: Any) -> Source:
     if not isinstance(path, str) or not Path(path).is_file():
         raise InputError("no uploaded file", "file", "Upload the file: in a client, file=handle_file('rows.jsonl').")
     name = str(file.get("orig_name") or Path(path).name)
-    return Source("", name, read_rows(Path(path), name))
+    return Source("", name, read_rows(Path(path), name), origin=_origin(Path(path), name), file=name)
+
+
+def _origin(path: Path, name: str) -> str:
+    """Which loader of `datasets` reads the same rows in the same order, or an empty text."""
+    with path.open("rb") as file:
+        head = file.read(65_536)
+    if head[:4] == b"PAR1":
+        return "parquet"
+    first, suffix = head.partition(b"\n")[0], Path(name).suffix.lower()
+    if suffix in (".jsonl", ".ndjson") or (suffix == ".json" and head.lstrip()[:1] == b"["):
+        return "json"
+    is_csv = suffix == ".csv" and first.count(b",") >= max(map(first.count, (b"\t", b";", b"|")))
+    return "csv" if is_csv else ""
 
 
 def local_files(data_dir: Path | None) -> dict[str, Path]:

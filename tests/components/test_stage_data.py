@@ -1,0 +1,131 @@
+"""The Data tab's handlers, without a browser: what is opened, shown, cleaned and handed out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.utils import get_upload_folder
+
+from components import stage_data
+from components.context import Studio
+from components.data_saves import save_card, save_lines, save_parquet, save_problems, take_home
+from components.data_session import Session, lengths_html, show_budget, show_preview, show_problems
+from components.uploads import uploaded
+from components.widgets import datasets
+from pipelines.data import store
+from pipelines.data.catalogue import dataset_catalogue
+from pipelines.data.record import open_dataset
+from pipelines.data.stats import histogram
+from pipelines.errors import InputError
+
+EVIL = '<img src=x onerror="alert(1)">${alert(2)}'
+ROWS = [
+    {"prompt": EVIL, "completion": "Fine."},
+    {"prompt": "Say hi", "completion": ""},
+    {"prompt": "=1+1", "completion": "=cmd|'/c calc'!A0 <|im_end|>"},
+]
+
+
+@pytest.fixture
+def session(tiny_studio: Studio, tmp_path: Path) -> Session:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    file = {"path": str(path), "orig_name": f"{EVIL}.jsonl"}
+    return Session(open_dataset(tiny_studio.settings, file=file))
+
+
+def test_nothing_a_visitor_brings_reaches_the_page_unescaped(session: Session) -> None:
+    shown = stage_data._show(session)
+    markup = "".join(value for value in shown if isinstance(value, str)) + show_problems(session, "every kind")
+    assert "&lt;img src=x" in markup and "<img" not in markup
+
+
+def test_every_component_of_the_view_gets_its_value(session: Session) -> None:
+    assert len(stage_data._show(session)) == len(stage_data.View.__slots__)
+
+
+def test_cleaning_is_previewed_then_done_and_its_key_trains(tiny_studio: Studio, session: Session) -> None:
+    names = ["empty answer", "control text"]
+    assert "drops 2" in show_preview(session, names)
+    cleaned, key, told = stage_data._cleaner(tiny_studio)(session, names)
+    assert cleaned.kept == 1 and key in told
+    assert len(store.conversations(key, tiny_studio.settings.runs_dir)) == 1
+
+
+def test_what_is_saved_is_what_cleaning_left(tiny_studio: Studio, session: Session) -> None:
+    cleaned, _, _ = stage_data._cleaner(tiny_studio)(session, ["empty answer"])
+    before, after = (Path(save_lines(tiny_studio)(each)) for each in (session, cleaned))
+    assert len(before.read_text().splitlines()) == 3 and len(after.read_text().splitlines()) == 2
+    assert after.name == "cleaned.jsonl"
+    assert Path(save_parquet(tiny_studio)(cleaned)).read_bytes()[:4] == b"PAR1"
+    assert "| empty answer | 1 |" in Path(save_card(tiny_studio)(cleaned)).read_text()
+
+
+def test_problems_are_saved_without_formulas(tiny_studio: Studio, session: Session) -> None:
+    table = Path(save_problems(tiny_studio)(session)).read_text()
+    assert "empty answer" in table and not any(line.split(",")[0].startswith("=") for line in table.splitlines())
+
+
+def test_the_script_leaves_out_what_cleaning_dropped(tiny_studio: Studio, session: Session) -> None:
+    cleaned, _, _ = stage_data._cleaner(tiny_studio)(session, ["empty answer"])
+    script = take_home(cleaned)
+    compile(script, "data.py", "exec")
+    assert "DROP = {2}" in script and "DROP = set()" in take_home(session)
+    assert take_home(None).startswith("#")
+
+
+def test_saving_before_opening_says_to_choose(tiny_studio: Studio) -> None:
+    with pytest.raises(gr.Error, match="no data set is open"):
+        save_lines(tiny_studio)(None)
+    with pytest.raises(gr.Error, match="no data set is open"):
+        stage_data._cleaner(tiny_studio)(None, [])
+
+
+def test_an_absolute_path_that_somebody_typed_is_not_opened(tiny_studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "secret.jsonl").write_text(json.dumps(ROWS[0]))
+    with pytest.raises(gr.Error, match="not an uploaded file"):
+        stage_data._opener(tiny_studio)(str(tmp_path / "secret.jsonl"))
+
+
+def test_an_upload_lies_in_the_upload_cache() -> None:
+    folder = Path(get_upload_folder()) / "test"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.jsonl").write_text("{}")
+    inside = {"path": str(folder / "rows.jsonl"), "orig_name": "mine.jsonl"}
+    assert uploaded(inside) == inside and uploaded(None) is None
+    wrong: list[Any] = ["/etc/passwd", {"path": "/etc/passwd"}, {"path": str(folder / "../../../../etc/passwd")}, {}, 7]
+    for value in wrong:
+        with pytest.raises(InputError, match="handle_file"):
+            uploaded(value)
+
+
+def test_a_budget_names_steps_tokens_hours_and_dollars(session: Session) -> None:
+    shown = show_budget(session, 2, 2, 1, 512, "llama-3.1-8b", "qlora", "h100")
+    assert ">4</span>" in shown and "steps" in shown and "$" in shown
+    with pytest.raises(gr.Error, match="batch size"):
+        show_budget(session, 2, 0, 1, 512, "llama-3.1-8b", "qlora", "h100")
+    assert show_budget(None, 2, 2, 1, 512, "llama-3.1-8b", "qlora", "h100") == ""
+
+
+def test_the_catalogue_is_searched_and_drawn_on_a_log_axis() -> None:
+    table, chart = stage_data.found("human", stage_data.ALL)
+    assert "Dolly 15K" in table and "Alpaca" not in table and "15,011" in table
+    assert "Dolly 15K" in chart
+    assert "No data set" in stage_data.found("no such thing", stage_data.ALL)[0]
+    assert "SlimOrca" not in stage_data.found("", stage_data.CHAPTER)[0]
+
+
+def test_every_catalogue_row_links_to_its_source_and_says_what_is_not_stated() -> None:
+    table = datasets.catalogue_html(dataset_catalogue())
+    assert all(entry.source in table for entry in dataset_catalogue())
+    assert "not stated" in table
+
+
+def test_a_histogram_says_each_bar_and_the_whole_in_words(session: Session) -> None:
+    drawn = datasets.histogram_html(histogram([1, 1, 2, 9]), "Length", "tokens")
+    assert "<title>1: 2</title>" in drawn and "4 rows from 1 to 9" in drawn
+    assert "median" in lengths_html(session.opened)
