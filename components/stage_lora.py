@@ -13,8 +13,9 @@ from components.errors import shows_input_errors
 from components.frame import StageFrame, stage_frame
 from components.lesson import Lesson
 from components.widgets import lora as draw
+from components.widgets.architectures import chosen, model_picker
 from components.widgets.spans import PRESS
-from pipelines.architecture import architecture, entries
+from pipelines.architecture import architecture
 from pipelines.errors import InputError
 from pipelines.lora import PRESETS, LoraSetup, count
 from pipelines.lora.block import switched_on, switches, toggle
@@ -77,41 +78,6 @@ def build(studio: Studio, lesson: Lesson) -> None:
         lesson.spread(pressed, "targets", targets)
         _low_rank(studio, frame, r, quiet)
         frame.take_home(script, asked, "lora.py")
-
-
-def model_picker(lesson: Lesson) -> tuple[gr.Dropdown, gr.Textbox]:
-    """The model by name, and a box for a config.json that stands in for it."""
-    with gr.Row(elem_classes="ask"):
-        model = lesson.bind(
-            "architecture",
-            gr.Dropdown(
-                [(entry.title, entry.key) for entry in entries()],
-                value=lesson.default("architecture"),
-                allow_custom_value=True,
-                label="Model",
-                info="one of the catalogue, or a Hub id; no weights are loaded",
-                scale=2,
-            ),
-        )
-        pasted = gr.Textbox(
-            "",
-            label="config.json",
-            info="paste one to count a model of your own",
-            lines=1,
-            max_lines=4,
-            scale=3,
-            max_length=200_000,
-        )
-    return model, pasted
-
-
-def chosen(model: str | None, pasted: str) -> str:
-    """What was asked for: a pasted configuration goes before a name."""
-    if pasted and pasted.strip():
-        if not pasted.strip().startswith("{"):
-            raise InputError("this is not a config.json", "config.json", "Paste it from { to }, or clear the box.")
-        return pasted
-    return model or ""
 
 
 def _setup(r: float, alpha: float | None, targets: str | None, dora: bool, save: list[str] | None) -> LoraSetup:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-SERIES = 6  # colours and dash patterns in studio.css, --series-1 …
+SERIES = 8  # colours and dash patterns in studio.css, --series-1 …
 _WIDTH, _HEIGHT = 1000.0, 500.0
 
 

@@ -85,9 +85,7 @@ def _attention_bytes(model: Architecture, setup: MemorySetup, full: bool) -> flo
     size, c = model.dimensions, setup.compute_bytes
     q, k = size.heads * size.head_dim, size.kv_heads * size.head_dim
     names = {weight.name.rpartition("{}.")[2] for weight in model.weights}
-    if (
-        setup.attention == "eager"
-    ):  # keys and values repeated, softmax in fp32 and its cast; output as o_proj's input
+    if setup.attention == "eager":  # keys and values repeated, softmax in fp32 and its cast; output as o_proj's input
         # GPT-2 keeps the softmax in the model's dtype; Gemma 2 caps the scores, which keeps them once more.
         width = c if "attn.c_attn.weight" in names else _FP32 + c
         width += c if model.model_type == "gemma2" else 0

@@ -135,9 +135,7 @@ def _estimate(model: Architecture, setup: MemorySetup, counted: LoraCount | None
         "logits": max(one[2] for one in moments.values()),
     }
     formulas = _formulas(model, setup, counted, width, gradient_width, extra)
-    terms = tuple(
-        Term(key, TITLES[key], round(sizes[key]), round(largest[key]), formulas[key]) for key in TERMS
-    )
+    terms = tuple(Term(key, TITLES[key], round(sizes[key]), round(largest[key]), formulas[key]) for key in TERMS)
     paged = optimizer if setup.optimizer == "paged_adamw_8bit" else 0.0
     unseen = round(extra.context + paged)
     return Estimate(terms, moment, unseen, round(extra.fragmentation), trainable, setup, model)
@@ -236,9 +234,7 @@ def _formulas(
     states_shared = shared if setup.sharding not in ("none", "ddp") else ""
     if setup.quantized:
         bits = "1 byte" if setup.quant == "int8" else "½ byte"
-        weights = (
-            f"linear layers at {bits} per weight, embeddings, norms and head at {c} bytes{weights_shared}"
-        )
+        weights = f"linear layers at {bits} per weight, embeddings, norms and head at {c} bytes{weights_shared}"
     else:
         stored = 4 if setup.keeps_master and setup.sharding == "fsdp" else c
         weights = f"{model.parameters:,} parameters × {stored} bytes{weights_shared}"
@@ -264,9 +260,7 @@ def _formulas(
         "quant_constants": constants,
         "gradients": f"{trainable:,} trainable parameters × {gradient_width} bytes{gradients_shared}",
         "optimizer": states + states_shared,
-        "adapter": "no adapter"
-        if counted is None
-        else f"{trainable:,} parameters × {width} bytes{weights_shared}",
+        "adapter": "no adapter" if counted is None else f"{trainable:,} parameters × {width} bytes{weights_shared}",
         "activations": kept,
         "logits": act.logit_bytes(model, setup)[1],
         "overhead": extra.formula,

@@ -50,9 +50,7 @@ def quantized_bytes(weight: Weight, quant: str, double_quant: bool) -> Quantized
     return QuantizedBytes(packed, nested + _CODE_BYTES)
 
 
-def model_bytes(
-    architecture: Architecture, quant: str, double_quant: bool, dtype_bytes: int
-) -> QuantizedBytes:
+def model_bytes(architecture: Architecture, quant: str, double_quant: bool, dtype_bytes: int) -> QuantizedBytes:
     """Weights and constants of the whole model with its linear layers in `quant` ("none" leaves all as they
     are).
     """
