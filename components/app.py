@@ -85,4 +85,6 @@ def serve(page: gr.Blocks, settings: Settings) -> None:
         footer_links=["api", "settings"],
         ssr_mode=False,
         run_history=False,
+        # Gradio otherwise asks itself for the page and gives up after three seconds, which a busy machine needs.
+        _frontend=False,
     )

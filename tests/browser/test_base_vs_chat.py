@@ -1,0 +1,83 @@
+"""Base vs Chat in a real browser: columns, the proof, a run that appears by itself, a merge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+SLOW = 60_000  # milliseconds; a machine that runs other tests at the same time is slow
+
+
+@pytest.fixture
+def open_tab(open_page: Callable[..., Page]) -> Callable[..., Page]:
+    return lambda **options: open_page("/?tab=base-vs-chat", **options)
+
+
+def test_base_and_instruct_answer_side_by_side_and_the_base_is_proven(open_tab: Callable[..., Page]) -> None:
+    page = open_tab()
+    page.get_by_role("button", name="Ask all").click()
+    columns = page.locator("#answers .answer")
+    expect(columns).to_have_count(2, timeout=SLOW)
+    expect(columns.nth(0)).to_contain_text("given the bare text")
+    expect(columns.nth(1)).to_contain_text("asked in its chat template")
+    expect(columns.nth(0).locator(".proof")).to_contain_text("It is the base", timeout=SLOW)
+    expect(columns.nth(0).locator(".proof")).to_contain_text(
+        "Largest logit difference to a base read from disk just now: 0,"
+    )
+    for place in (0, 1):
+        expect(columns.nth(place)).to_contain_text("tokens/s")
+
+
+def test_what_a_visitor_types_stays_text(open_tab: Callable[..., Page]) -> None:
+    page = open_tab()
+    panel = page.locator("#stage-base-vs-chat")
+    panel.get_by_label("Prompt").fill("<img src=x onerror=\"document.title='owned'\"> ${1+1} {{7*7}}")
+    page.get_by_role("button", name="Ask all").click()
+    expect(page.locator("#answers .proof")).to_contain_text("It is the base", timeout=SLOW)
+    assert page.locator("#answers img").count() == 0
+    assert page.title() != "owned"
+
+
+def test_an_empty_prompt_is_a_sentence_and_not_a_crash(open_tab: Callable[..., Page]) -> None:
+    page = open_tab()
+    page.locator("#stage-base-vs-chat").get_by_label("Prompt").fill("  ")
+    page.get_by_role("button", name="Ask all").click()
+    expect(page.get_by_text("prompt: is empty")).to_be_visible(timeout=SLOW)
+
+
+def test_a_finished_run_joins_by_itself_and_can_be_merged(open_tab: Callable[..., Page], studio_url: str) -> None:
+    page = open_tab()
+    expect(page.get_by_label("Merge an adapter")).to_be_visible()
+    client = Client(studio_url, verbose=False)
+    run = client.predict(config={"max_steps": 4}, api_name="/finetune")["run_id"]
+    deadline = time.monotonic() + 120
+    while (state := client.predict(run_id=run, api_name="/run"))["status"] in ("queued", "running"):
+        assert time.monotonic() < deadline, state
+        time.sleep(0.5)
+    assert state["status"] == "finished", state
+    choice = page.get_by_role("checkbox", name=run[:6])
+    expect(choice).to_be_checked(timeout=SLOW)
+    page.get_by_role("button", name="Ask all").click()
+    columns = page.locator("#answers .answer")
+    expect(columns).to_have_count(3, timeout=SLOW)
+    expect(columns.nth(2)).to_contain_text(run[:6])
+    expect(columns.nth(0).locator(".proof")).to_contain_text("Active adapters: none of 1 attached", timeout=SLOW)
+    page.get_by_role("button", name="Merge and measure").click()
+    table = page.locator("#merge table")
+    expect(table).to_contain_text("Largest logit difference, float32", timeout=SLOW)
+    expect(table).to_contain_text("tokens/s")
+    expect(page.locator("#stage-base-vs-chat .take-home-code").first).to_contain_text(f"runs/{run}/adapter")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window(open_tab: Callable[..., Page], width: int) -> None:
+    page = open_tab(width=width)
+    page.get_by_role("button", name="Ask all").click()
+    expect(page.locator("#answers .proof")).to_contain_text("It is the base", timeout=SLOW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
