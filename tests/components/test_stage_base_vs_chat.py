@@ -1,0 +1,120 @@
+"""The handlers of Base vs Chat, called as Gradio calls them, and the markup they return."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from components import stage_base_vs_chat as stage
+from components.context import Studio
+from components.widgets.answers import answers_html, merge_html, proof_html, road_html
+from pipelines.comparison import Answer, BaseProof, MergeReport
+from pipelines.completion import Completion
+from pipelines.models import ModelManager
+from pipelines.road import OwnStage, road
+from tests.conftest import write_adapter
+
+
+@dataclass(frozen=True)
+class View:
+    run_id: str
+    title: str
+
+
+class Runs:
+    """In place of the fine-tuning service: titles only."""
+
+    def list(self) -> list[View]:
+        return [View("one", "tiny · lora r=4")]
+
+
+@pytest.fixture
+def studio(tiny_pair: Any) -> Studio:
+    runs = tiny_pair.base.parent / "runs"
+    write_adapter(tiny_pair.base, runs / "one" / "adapter", 1)
+    shutil.copytree(tiny_pair.instruct, runs / "full" / "model")
+    manager = ModelManager(tiny_pair.settings)
+    return Studio(tiny_pair.settings, manager, Runs())  # type: ignore[arg-type]
+
+
+def test_runs_are_offered_and_the_newest_is_chosen_at_once(studio: Studio) -> None:
+    look = stage.run_lister(studio)
+    known, boxes, merge = look((), [], None)
+    assert set(known) == {"run:one", "run:full"}
+    assert dict((key, title) for title, key in boxes.choices) == {"run:one": "tiny · lora r=4", "run:full": "Run full"}
+    assert boxes.value == [known[-1]]
+    assert [key for _, key in merge.choices] == ["run:one"] and merge.value == "run:one"
+
+
+def test_a_second_look_changes_nothing_that_a_person_has_chosen(studio: Studio) -> None:
+    look = stage.run_lister(studio)
+    known, _, _ = look((), [], None)
+    assert look(known, [], None) == (gr.skip(), gr.skip(), gr.skip())
+
+
+def test_the_columns_stream_and_the_base_is_proven_last(studio: Studio) -> None:
+    seen = list(stage.asker(studio)("What is 1+1?", ["run:one", "run:full"], 0.0, 12, 0))
+    assert "✓ It is the base." in seen[-1] and "none of 1 attached" in seen[-1]
+    assert seen[-1].count('class="answer answer-chat"') == 3
+    assert seen[-1].count("tokens/s") >= 1
+    assert 'aria-busy="true"' not in seen[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("  ", [], 0.0, 5, 0), "prompt: is empty"),
+        (("x", ["run:one"] * 5, 0.0, 5, 0), "Trained here: 5 runs. Choose at most 4."),
+        (("x", ["run:gone"], 0.0, 5, 0), "'run:gone' has no weights"),
+        (("x", [], 9.0, 5, 0), "temperature: 9.0"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence(studio: Studio, arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(gr.Error) as raised:
+        list(stage.asker(studio)(*arguments))
+    assert message in str(raised.value)
+
+
+def test_a_merge_is_measured(studio: Studio) -> None:
+    html = list(stage.merger(studio)("run:one", "What is 1+1?"))[-1]
+    assert "tiny · lora r=4" in html and "Largest logit difference, float32" in html
+
+
+def test_merging_nothing_says_where_to_train(studio: Studio) -> None:
+    with pytest.raises(gr.Error, match="Practice"):
+        list(stage.merger(studio)(None, "x"))
+
+
+def test_the_scripts_name_the_chosen_runs_that_are_still_there(studio: Studio) -> None:
+    script = stage.script_writer(studio)("x", ["run:one", "run:gone"], 7)
+    assert "runs/one/adapter" in script and "gone" not in script
+    assert "run-one=runs/one/adapter" in stage.command_writer(studio)(["run:one"])
+
+
+def test_answers_errors_and_titles_are_escaped() -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    answer = Answer("base", False, Completion(bad, (), 1, 1.0, "eos"))
+    html = answers_html([bad, bad], [answer, Answer("x", True, None, bad)], ["", ""])
+    assert "<img" not in html and html.count("&lt;img") == 4
+
+
+def test_a_base_that_is_none_is_shown_as_such() -> None:
+    assert "✗ It is not the base." in proof_html(BaseProof(1, ("adapter0",), 0.0, 10, 0.1))
+    assert "✗ It is not the base." in proof_html(BaseProof(0, (), 1e-6, 10, 0.1))
+    assert "✓ It is the base." in proof_html(BaseProof(2, (), 0.0, 10, 0.1))
+
+
+def test_a_merge_that_changes_the_answer_says_so() -> None:
+    report = MergeReport(200_000, 8_500_000, 150.0, 180.0, 1.2e-5, 0.03, 12.5, False, 20, "float32", 1.0)
+    html = merge_html(report, "<b>")
+    assert "do not write the same 20 tokens" in html and "200 kB" in html and "8.5 MB" in html and "<b>" not in html
+
+
+def test_the_road_shows_the_pairs_own_row_under_its_stage() -> None:
+    html = road_html(road(), {"sft": OwnStage("9,000 conversations", "61 s", "93 % right.")})
+    assert html.index("+ SFT") < html.index("9,000 conversations") < html.index("+ RLHF or DPO")
+    assert "15T tokens" in html and "12,725" in html
