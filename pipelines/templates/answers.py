@@ -31,8 +31,8 @@ class Headers:
         for header in (self.prompt, self.plain):
             if header and before.startswith(header):
                 return len(header)
-        # A turn with nothing before its answers has no header, and one with an unknown header is all header.
-        return len(before) if self.prompt or self.plain else 0
+        # Where plain answers have no header but blanks, nothing is one; an unknown header is header as a whole.
+        return len(before) if (self.prompt or self.plain).strip() else 0
 
 
 @dataclass(slots=True)

@@ -98,6 +98,39 @@ class TracingTemplate:
                 yield str.__str__(chunk), runs_of(chunk), turns.at
 
 
+class OutputTracer:
+    """A template each of whose outputs is written `NAME(place, expression)`: tells which output wrote what."""
+
+    NAME = "trace_output"
+
+    def __init__(self, jinja: str) -> None:
+        from transformers.utils.chat_template_utils import _cached_compile_jinja_template
+
+        self._place = -1
+        self._template = _cached_compile_jinja_template(jinja)
+        self._template.globals[self.NAME] = self._note
+
+    def _note(self, place: int, text: Any) -> Any:
+        self._place = place
+        return text
+
+    def outputs(
+        self, chat: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None, special_tokens: Mapping[str, str]
+    ) -> Iterator[tuple[int, str]]:
+        """`(place, text)` in order. Outputs inside macros belong to the output that calls the macro."""
+        from transformers.utils.chat_template_utils import _alias_reasoning_fields
+
+        variables = dict(special_tokens) | {
+            "messages": _alias_reasoning_fields([dict(message) for message in chat]),
+            "tools": tools,
+            "documents": None,
+            "add_generation_prompt": False,
+        }
+        for text in self._template.root_render_func(self._template.new_context(variables)):
+            if text:
+                yield self._place, str(text)
+
+
 @lru_cache(maxsize=256)
 def tracing_template(jinja: str) -> TracingTemplate:
     """The compiled template, compiled once for each text."""
