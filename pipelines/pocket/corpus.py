@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from pipelines.pocket.facts import Fact, all_facts, upper_first
 
@@ -57,12 +57,13 @@ ENDINGS = (
 )
 # Sums and long definitions would crowd out the rest if facts were drawn evenly.
 _WEIGHT = {"sum": 0.4, "definition": 2.0, "capital": 1.5, "neighbours": 0.8}
+EMPHASIS = 8.0
 
 
 class Library:
-    """The facts, arranged for drawing documents from them."""
+    """The facts, arranged for drawing documents from them; those in `emphasis` come `EMPHASIS` times as often."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, emphasis: Collection[Fact] = ()) -> None:
         self.rng = rng
         self.facts = all_facts()
         self.by_entity: dict[str, list[Fact]] = defaultdict(list)
@@ -73,11 +74,19 @@ class Library:
             self.by_relation[fact.relation.key].append(fact)
             self.by_table[fact.relation.table].append(fact)
         self.entities = list(self.by_entity)
-        self.weights = [_WEIGHT.get(fact.relation.key, 1.0) for fact in self.facts]
+        stressed = set(emphasis)
+        self.weights = [EMPHASIS if fact in stressed else _WEIGHT.get(fact.relation.key, 1.0) for fact in self.facts]
+        stressed_entities = {fact.entity for fact in stressed}
+        self.entity_weights = [EMPHASIS if entity in stressed_entities else 1.0 for entity in self.entities]
 
     def draw(self, count: int) -> list[Fact]:
         """`count` different facts from anywhere."""
         return list({id(fact): fact for fact in self.rng.choices(self.facts, self.weights, k=count)}.values())
+
+    def entity(self) -> list[Fact]:
+        """All facts of one entity, in random order."""
+        facts = self.by_entity[self.rng.choices(self.entities, self.entity_weights)[0]]
+        return self.rng.sample(facts, len(facts))
 
     def related(self, count: int) -> list[Fact]:
         """`count` facts of one relation (half of the time), of one table, or from anywhere."""
@@ -108,9 +117,7 @@ def article(library: Library) -> str:
     rng = library.rng
     parts = []
     for _ in range(rng.choice((1, 1, 2, 3))):
-        facts = library.by_entity[rng.choice(library.entities)]
-        chosen = rng.sample(facts, len(facts))
-        parts.append(" ".join(library.statement(fact) for fact in chosen))
+        parts.append(" ".join(library.statement(fact) for fact in library.entity()))
     return "\n".join(parts)
 
 
@@ -133,8 +140,8 @@ def list_of(library: Library) -> str:
 def notes(library: Library) -> str:
     """School notes about one thing."""
     rng = library.rng
-    facts = library.by_entity[rng.choice(library.entities)]
-    lines = [library.statement(fact) for fact in rng.sample(facts, len(facts))]
+    facts = library.entity()
+    lines = [library.statement(fact) for fact in facts]
     heading = rng.choice(("Notes on", "About", "My notes:", "Today we learned about", "Page about"))
     return "\n".join([f"{heading} {facts[0].subject}", *lines])
 
@@ -180,8 +187,7 @@ def quiz_sheet(library: Library) -> str:
         wording = rng.choice(relation.questions + relation.unseen)
         lines = [fact.say(wording) for fact in facts]
     elif roll < 0.55:
-        facts = library.by_entity[rng.choice(library.entities)]
-        lines = [library.question(fact) for fact in rng.sample(facts, len(facts))]
+        lines = [library.question(fact) for fact in library.entity()]
     else:
         lines = [library.question(fact) for fact in library.related(count)]
     lines = list(dict.fromkeys(lines))
@@ -204,10 +210,10 @@ _KINDS: dict[Callable[[Library], str], float] = {
 }
 
 
-def documents(seed: int) -> Iterator[str]:
-    """Documents without end, the same ones for the same seed."""
+def documents(seed: int, emphasis: Collection[Fact] = ()) -> Iterator[str]:
+    """Documents without end, the same ones for the same seed; `emphasis` as in `Library`."""
     rng = random.Random(seed)
-    library = Library(rng)
+    library = Library(rng, emphasis)
     kinds, shares = list(_KINDS), list(_KINDS.values())
     while True:
         yield rng.choices(kinds, shares)[0](library)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # A definition's first words do not determine the rest in one way only.
 _NOT_CLOZE = frozenset({"definition"})
 _ORDER = re.compile(r"(Name|Explain|Tell me)\b")  # questions that carry no question mark
+CLOZE_TOKENS = 24
 SHEETS, SHEET_TOKENS, SHEET_TEMPERATURE = 40, 160, 0.8
 
 
@@ -26,9 +27,8 @@ def evaluate_base(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, s
     """Cloze accuracy, what the base does with a bare question, and how varied its quiz sheets are."""
     rng = random.Random(seed)
     facts = [fact for fact in all_facts() if fact.held_out and fact.relation.key not in _NOT_CLOZE]
+    right = completes(model, tokenizer, facts)
     eos = [tokenizer.eos_token_id]
-    clozes = answer_all(model, tokenizer, _raw(tokenizer, [fact.cloze for fact in facts]), 24, eos)
-    right = [_begins(answer.text, fact.answer) for answer, fact in zip(clozes, facts, strict=True)]
     questions = [fact.say(rng.choice(fact.relation.unseen)) for fact in facts]
     replies = answer_all(model, tokenizer, _raw(tokenizer, questions), 40, eos)
     kinds = [reply_kind(answer.text, fact.answer) for answer, fact in zip(replies, facts, strict=True)]
@@ -40,6 +40,19 @@ def evaluate_base(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, s
         "distinct_questions": _distinct(model, tokenizer, questions[:SHEETS], seed),
         "facts": len(facts),
     }
+
+
+def completes(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Sequence[Fact]) -> list[bool]:
+    """For each fact, whether the model, given its cloze, goes on with its answer."""
+    prompts = _raw(tokenizer, [fact.cloze for fact in facts])
+    replies = answer_all(model, tokenizer, prompts, CLOZE_TOKENS, [tokenizer.eos_token_id])
+    return [_begins(reply.text, fact.answer) for reply, fact in zip(replies, facts, strict=True)]
+
+
+def unlearned(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> list[Fact]:
+    """The facts whose cloze the model does not yet complete."""
+    facts = [fact for fact in all_facts() if fact.relation.key not in _NOT_CLOZE]
+    return [fact for fact, right in zip(facts, completes(model, tokenizer, facts), strict=True) if not right]
 
 
 def reply_kind(continuation: str, answer: str) -> str:

@@ -1,8 +1,8 @@
 """One training loop for both stages of the recipe: pretraining on packed text, SFT on packed conversations.
 
 Rows are (input_ids, labels) of equal length L; the loss is next-token cross-entropy over labels that are not −100.
-bf16 autocast over fp32 weights; on a GPU the same code runs there. A checkpoint holds weights, optimizer and step, so
-an interrupted run goes on with the batch that would have come next.
+bf16 autocast over fp32 weights; on a GPU the same code runs there. A checkpoint holds weights, optimizer, step and
+seconds, so an interrupted run goes on with the batch that would have come next.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def train(
     report: Callable[[str], None],
     compiled: bool = False,
 ) -> float:
-    """Train in place and return the seconds this call took. `rows`: input_ids and labels, both [N, L] integers.
+    """Train in place and return the seconds it took, those before an interruption included.
+
+    `rows`: input_ids and labels, both [N, L] integers.
 
     `compiled` lets torch.compile fuse the step, a quarter faster on a CPU; it needs a C++ compiler.
     """
@@ -91,7 +93,7 @@ def train(
         weight_decay=schedule.weight_decay,
         fused=True,
     )
-    first = _restore(checkpoint, model, optimizer)
+    first, earlier = _restore(checkpoint, model, optimizer)
     if compiled:
         forward = torch.compile(forward)
     inputs, labels = (torch.from_numpy(part) for part in rows)
@@ -110,9 +112,9 @@ def train(
             rate = (step + 1 - first) * ids.numel() / (time.monotonic() - began)
             report(f"step {step + 1}/{schedule.steps}  loss {loss.item():.3f}  {rate:,.0f} tokens/s")
         if (step + 1) % 250 == 0:
-            _save(checkpoint, model, optimizer, step + 1)
+            _save(checkpoint, model, optimizer, step + 1, earlier + time.monotonic() - began)
     model.eval().cpu()
-    return time.monotonic() - began
+    return earlier + time.monotonic() - began
 
 
 def _batch(rows: int, batch: int, step: int, seed: int) -> list[int]:
@@ -125,21 +127,21 @@ def _batch(rows: int, batch: int, step: int, seed: int) -> list[int]:
     return order[position * batch : (position + 1) * batch].tolist()
 
 
-def _save(path: Path, model: LlamaForCausalLM, optimizer: object, step: int) -> None:
+def _save(path: Path, model: LlamaForCausalLM, optimizer: object, step: int, seconds: float) -> None:
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}  # type: ignore[attr-defined]
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds}  # type: ignore[attr-defined]
     torch.save(state, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
 
 
-def _restore(path: Path, model: LlamaForCausalLM, optimizer: object) -> int:
+def _restore(path: Path, model: LlamaForCausalLM, optimizer: object) -> tuple[int, float]:
     import torch
 
     if not path.exists():
-        return 0
+        return 0, 0.0
     state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])  # type: ignore[attr-defined]
-    return int(state["step"])
+    return int(state["step"]), float(state["seconds"])
