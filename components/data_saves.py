@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,55 +27,40 @@ def take_home(session: Session | None) -> str:
     return cleaning_script(found_.name, found_.format, origin, opened.file, flagged)
 
 
-def _saver(suffix: str, write: Callable[[Session, Path, Path], None]) -> Callable[[Studio], Callable[..., str]]:
-    """A handler that writes a file of the session's conversations and hands it to the browser."""
+def saver(studio: Studio) -> Callable[[Session | None], list[str]]:
+    """A handler that writes the conversations of a session, its card and its problems, and names the files."""
 
-    def make(studio: Studio) -> Callable[..., str]:
-        @shows_input_errors
-        def save(session: Session | None) -> str:
-            if session is None:
-                raise InputError("no data set is open", "Save", "Choose one first.")
-            kept = store.find(studio.settings.runs_dir, session.cleaned) if session.cleaned else None
-            if session.cleaned and kept is None:
-                raise InputError("the cleaned data set is no longer kept", "Save", "Clean it again.")
-            folder = Path(tempfile.mkdtemp(prefix="studio-data-"))
-            target = folder / f"{'cleaned' if session.cleaned else 'messages'}{suffix}"
-            write(session, kept.path if kept else session.opened.path, target)
-            return str(target)
+    @shows_input_errors
+    def save(session: Session | None) -> list[str]:
+        if session is None:
+            raise InputError("no data set is open", "Save files", "Choose one first.")
+        kept = store.find(studio.settings.runs_dir, session.cleaned) if session.cleaned else None
+        if session.cleaned and kept is None:
+            raise InputError("the cleaned data set is no longer kept", "Save files", "Clean it again.")
+        # By its key, so that saving again replaces the files instead of filling the disk.
+        folder = Path(tempfile.gettempdir()) / "fine-tuning-studio" / (session.cleaned or session.opened.path.stem)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "cleaned" if session.cleaned else "messages"
+        lines, parquet = folder / f"{name}.jsonl", folder / f"{name}.parquet"
+        card, problems = folder / "README.md", folder / "problems.csv"
+        shutil.copyfile(kept.path if kept else session.opened.path, lines)
+        export.write_parquet(lines, parquet)
+        card.write_text(data_card(session), encoding="utf-8")
+        problems.write_text(export.problems_csv(session.opened.inspection.problems), encoding="utf-8")
+        return [str(path) for path in (lines, parquet, card, problems)]
 
-        return save
-
-    return make
-
-
-def _write_lines(session: Session, lines: Path, target: Path) -> None:
-    target.write_bytes(lines.read_bytes())
-
-
-def _write_parquet(session: Session, lines: Path, target: Path) -> None:
-    export.write_parquet(lines, target)
+    return save
 
 
-def _write_card(session: Session, lines: Path, target: Path) -> None:
+def data_card(session: Session) -> str:
+    """The card of what is open, or of what cleaning left of it."""
     opened = session.opened
-    found_, stats = opened.inspection, opened.inspection.stats
-    view = cleaning.preview(found_, opened.path, session.drop)
+    found, stats = opened.inspection, opened.inspection.stats
     facts = [
-        ("Conversations", f"{session.kept or stats.conversations:,}"),
         (f"{stats.unit.capitalize()} before cleaning", f"{stats.total:,}"),
         ("Median length", f"{stats.median:,} {stats.unit}"),
         ("Roles", ", ".join(f"{role} {count:,}" for role, count in stats.roles.items())),
     ]
     kept = session.kept if session.cleaned else stats.conversations
-    card = export.data_card(found_.name, found_.format, stats.rows, kept, view.reasons, facts, opened.licence)
-    target.write_text(card, encoding="utf-8")
-
-
-def _write_problems(session: Session, lines: Path, target: Path) -> None:
-    target.write_text(export.problems_csv(session.opened.inspection.problems), encoding="utf-8")
-
-
-save_lines = _saver(".jsonl", _write_lines)
-save_parquet = _saver(".parquet", _write_parquet)
-save_card = _saver(".md", _write_card)
-save_problems = _saver("-problems.csv", _write_problems)
+    reasons = cleaning.preview(found, opened.path, session.drop).reasons
+    return export.data_card(found.name, found.format, stats.rows, kept, reasons, facts, opened.licence)

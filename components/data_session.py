@@ -15,7 +15,7 @@ from pipelines.data.records import INFO, KINDS, Kind
 from pipelines.data.stats import budget
 from pipelines.messages import parse_messages
 
-SHOWN_ROWS, SHOWN_PROBLEMS = 4, 200
+SHOWN_ROWS, SHOWN_PROBLEMS = 3, 200
 EVERY = "every kind"
 NOTHING = Kind(0)
 
@@ -53,7 +53,7 @@ def first_pairs(opened: Opened) -> list[tuple[str, Any, Sequence[Any]]]:
     """The first rows beside the messages they become. A tree's rows are shown with its conversations in order."""
     found_ = opened.inspection
     conversations = cleaning.first_conversations(opened.path, SHOWN_ROWS)
-    pairs = []
+    pairs: list[tuple[str, Any, Sequence[Any]]] = []
     for number, messages in zip(found_.numbers, conversations, strict=False):
         raw: Any = found_.shown[number - 1] if number <= len(found_.shown) else "(not kept)"
         pairs.append((f"Row {number}", raw, parse_messages(messages)))

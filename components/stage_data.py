@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from components.context import Studio
-from components.data_saves import save_card, save_lines, save_parquet, save_problems, take_home
+from components.data_saves import saver, take_home
 from components.data_session import (
     EVERY,
     Session,
@@ -38,6 +38,7 @@ from pipelines.data.tokens import measure_of
 from pipelines.errors import InputError
 
 CHAPTER, ALL = "the chapter's ten", "all"
+READERS = 4  # data sets that are read at the same time; more only share the cores
 _HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -65,34 +66,31 @@ def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
     with stage_frame("data") as frame:
         _catalogue()
+        _part("Look inside")
         with gr.Row():
-            source = gr.Dropdown(_choices(studio), value="lesson", label="Look into a data set", scale=2)
-            hub = gr.Textbox(label="or name one of the Hub", placeholder="owner/name", max_lines=1, scale=1)
-        file = gr.File(label="or bring your own: JSON, JSONL, CSV, Parquet; at most 200 MB", height=120)
+            source = gr.Dropdown(_choices(studio), value="lesson", label="A data set", scale=2)
+            hub = gr.Textbox(label="or one of the Hub", placeholder="owner/name", max_lines=1, scale=1)
+        file = gr.File(label="or your own: JSON, JSONL, CSV, Parquet; at most 200 MB", height=120)
         view = _view()
         with gr.Row():
             clean = gr.Button("Clean", variant="primary")
             use = gr.Button("Use in Practice")
-        with gr.Row():
-            kinds = ("JSONL", "Parquet", "Data card", "Problems as CSV")
-            saves = [gr.DownloadButton(f"Save {kind}", size="sm") for kind in kinds]
+            save = gr.Button("Save files")
+        files = gr.Files(label="Conversations, card and problems", interactive=False, visible=False)
         bill, settings = _budget()
-        answers = view.all()
-        opener = _opener(studio)
-        first = frame.tab.select(lambda session: session, [view.session], None, **_HIDDEN)
-        first.then(_once(opener), [view.session, source], answers, api_visibility="private", show_progress="minimal")
+        opener, answers = _opener(studio), view.all()
+        quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": READERS}
+        frame.tab.select(_once(opener), [view.session, source], answers, **quiet)
         for trigger, given in ((source.input, [source]), (hub.submit, [hub]), (file.upload, [file])):
-            trigger(opener, given, answers, api_visibility="private")
+            trigger(opener, given, answers, **quiet)
         view.kind.change(show_problems, [view.session, view.kind], [view.problems], **_HIDDEN)
         view.drop.change(show_preview, [view.session, view.drop], [view.preview], **_HIDDEN)
-        clean.click(
-            _cleaner(studio),
-            [view.session, view.drop],
-            [view.session, view.key, view.cleaned],
-            api_visibility="private",
-        )
+        left = [view.session, view.key, view.cleaned]
+        clean.click(_cleaner(studio), [view.session, view.drop], left, **quiet)
         lesson.choose(use, "data", view.key)
-        use.click(lambda key: gr.Info(f"Practice trains on {key or 'lesson'}."), [view.key], None, **_HIDDEN)
+        use.click(lambda key: gr.Info(f"Practice trains on {key}."), [view.key], None, **_HIDDEN)
+        written = save.click(saver(studio), [view.session], [files], **quiet)
+        written.success(lambda: gr.Files(visible=True), None, [files], **_HIDDEN)
         gr.on(
             [view.session.change, *(setting.change for setting in settings)],
             show_budget,
@@ -101,12 +99,15 @@ def build(studio: Studio, lesson: Lesson) -> None:
             trigger_mode="always_last",
             **_HIDDEN,
         )
-        for save, write in zip(saves, (save_lines, save_parquet, save_card, save_problems), strict=True):
-            save.click(write(studio), [view.session], [save], api_visibility="private")
         frame.take_home(take_home, [view.session], "data.py")
 
 
+def _part(title: str) -> None:
+    gr.HTML(f'<h4 class="data-part">{title}</h4>')
+
+
 def _catalogue() -> None:
+    _part("The notable data sets")
     with gr.Row():
         query = gr.Textbox(
             label="Search the catalogue", placeholder="human, MIT, sharegpt, 2024 …", max_lines=1, scale=3
@@ -119,17 +120,25 @@ def _catalogue() -> None:
 def _view() -> View:
     session = gr.State(None)
     overview, rows = gr.HTML(), gr.HTML()
+    _part("Problems")
     counts = gr.HTML()
-    kind = gr.Dropdown([EVERY], value=EVERY, label="Problems of")
+    kind = gr.Dropdown([EVERY], value=EVERY, label="Show problems of")
     problems = gr.HTML()
+    _part("Lengths")
+    lengths = gr.HTML()
+    _part("Clean")
     drop = gr.CheckboxGroup(drop_choices({}), value=names_of(DEFAULT_DROP), label="Cleaning drops")
-    preview, lengths = gr.HTML(), gr.HTML()
+    preview, cleaned = gr.HTML(), gr.HTML()
     key = gr.Textbox("lesson", label="Key of this data set, for Practice and /finetune", interactive=False)
-    return View(session, overview, rows, counts, kind, problems, drop, preview, lengths, key, gr.HTML())
+    return View(session, overview, rows, counts, kind, problems, drop, preview, lengths, key, cleaned)
 
 
 def _budget() -> tuple[gr.HTML, list[gr.components.Component]]:
     """The settings of a run over the data, and where its steps, tokens, hours and dollars are written."""
+    from pipelines.architecture.catalogue import entries
+    from pipelines.memory.gpus import gpus
+
+    _part("A run over it")
     with gr.Row():
         numbers = [
             gr.Number(3, label="Epochs", minimum=0.1, maximum=100),
@@ -138,9 +147,6 @@ def _budget() -> tuple[gr.HTML, list[gr.components.Component]]:
             gr.Number(512, label="Maximum length", precision=0, minimum=1, maximum=1_000_000),
         ]
     with gr.Row():
-        from pipelines.architecture.catalogue import entries
-        from pipelines.memory.gpus import gpus
-
         models = [(entry.title, entry.key) for entry in entries()]
         model = gr.Dropdown(models, value="llama-3.1-8b", label="If this model were tuned")
         method = gr.Dropdown(["qlora", "lora", "full"], value="qlora", label="by")

@@ -33,7 +33,7 @@ def catalogue_html(entries: Sequence[DatasetEntry]) -> str:
         return '<p class="quiet">No data set of the catalogue has all of these words.</p>'
     rows = "".join(_catalogue_row(entry) for entry in entries)
     heads = ("Data set", "Chapter", "Exact", "Made", "Licence", "Languages", "Columns")
-    return _table(heads, rows, "Catalogue of data sets")
+    return _table(heads, rows, "Catalogue of data sets", wide=True)
 
 
 def _catalogue_row(entry: DatasetEntry) -> str:
@@ -158,11 +158,12 @@ def turns_html(turns: Mapping[int, int]) -> str:
     return bar_chart(bars, "Messages in a conversation") if bars else ""
 
 
-def _table(heads: Sequence[str], rows: str, label: str) -> str:
+def _table(heads: Sequence[str], rows: str, label: str, wide: bool = False) -> str:
     cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    style = "data-table is-wide" if wide else "data-table"
     return (
         f'<div class="data-scroll" tabindex="0" role="region" aria-label="{label}">'
-        f'<table class="data-table"><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<table class="{style}"><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 

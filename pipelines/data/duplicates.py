@@ -92,7 +92,7 @@ class Duplicates:
             order = numpy.argsort(keys, kind="stable")
             ordered = keys[order]
             starts = numpy.flatnonzero(numpy.r_[True, ordered[1:] != ordered[:-1]])
-            first = numpy.repeat(order[starts], numpy.diff(numpy.r_[starts, len(order)]))
+            first: numpy.ndarray = numpy.repeat(order[starts], numpy.diff(numpy.r_[starts, len(order)]))
             before = numpy.r_[order[:1], order[:-1]]
             before = numpy.where(first == order, first, before)
             for others in (first, before):
@@ -131,7 +131,7 @@ class Duplicates:
         lengths = numpy.asarray([len(shingles) for shingles in self._waiting])
         starts = numpy.r_[0, numpy.cumsum(lengths)[:-1]]
         shingles = numpy.concatenate(self._waiting)
-        signatures = numpy.empty((len(lengths), _HASHES), numpy.uint32)
+        signatures: numpy.ndarray = numpy.empty((len(lengths), _HASHES), numpy.uint32)
         for position in range(_HASHES):
             hashed = ((shingles * factors[position] + offsets[position]) >> numpy.uint64(32)).astype(numpy.uint32)
             signatures[:, position] = numpy.minimum.reduceat(hashed, starts)

@@ -197,7 +197,7 @@ class _Pass:
         earlier = self._duplicates.add(len(self._flags) - 1, example.messages)
         if earlier is not None:
             of = self._numbers[earlier]
-            yield Problem(number, Kind.EXACT_DUPLICATE, f"Says the same as row {of}", "Keep one of them.")
+            yield Problem(number, Kind.EXACT_DUPLICATE, f"Says the same as row {of:,}", "Keep one of them.")
         if length > self._lengths.limit:
             yield Problem(
                 number,
@@ -216,15 +216,10 @@ class _Pass:
 
     def _near_duplicates(self) -> None:
         for near in self._duplicates.near():
-            self._report(
-                Problem(
-                    self._numbers[near.row],
-                    Kind.NEAR_DUPLICATE,
-                    f"About {near.similarity:.0%} of its word pairs are those of row {self._numbers[near.of]}",
-                    "Keep the better one.",
-                ),
-                near.row,
-            )
+            of = self._numbers[near.of]
+            share = f"About {100 * near.similarity:.0f} % of its word pairs" if near.similarity < 1 else "All its words"
+            what = f"{share} are those of row {of:,}"
+            self._report(Problem(self._numbers[near.row], Kind.NEAR_DUPLICATE, what, "Keep the better one."), near.row)
 
     def _report(self, problem: Problem, place: int | None = None) -> None:
         self._counts[problem.kind] += 1

@@ -116,7 +116,8 @@ def _json_object(first: str, text: io.TextIOWrapper, name: str) -> Iterator[RawR
 
 
 def _several(whole: str) -> tuple[list[Any], str]:
-    decoder, values, position = json.JSONDecoder(), [], 0
+    decoder, position = json.JSONDecoder(), 0
+    values: list[Any] = []
     while position < len(whole):
         rest = whole[position:].lstrip(" \t\r\n,")
         if not rest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from pipelines.data import store
 from pipelines.data.cleaning import first_conversations
 from pipelines.data.inspection import Checks, Inspection, inspect
-from pipelines.data.lesson import heldout_questions
+from pipelines.data.lesson import DIRECTORY, heldout_questions
 from pipelines.data.overlap import EvaluationSet
 from pipelines.data.records import INFO
 from pipelines.data.sources import Source, open_source, open_upload
@@ -49,7 +50,38 @@ def open_dataset(
     if bool(source.strip()) == bool(file):
         what = "both a source and a file" if file else "neither a source nor a file"
         raise InputError(what, "source", "Name a data set of the catalogue, give a Hub id, or upload a file.")
-    opened = open_upload(file) if file else open_source(source, split, settings.data_dir)
+    name = source.strip()
+    if name == "lesson":
+        return _shared_lesson(settings, split, measure)
+    return _open(
+        settings, open_upload(file) if file else open_source(name, split, settings.data_dir), split, measure, progress
+    )
+
+
+# Everybody who comes looks at the lesson first: it is inspected once. Keyed by the file's state, so that a lesson
+# made anew is seen, and by where conversations are kept.
+_lessons: dict[tuple[Any, ...], Opened] = {}
+_lessons_lock = threading.Lock()
+
+
+def _shared_lesson(settings: Settings, split: str, measure: Measure | None) -> Opened:
+    opened = open_source("lesson", split)
+    stamp = (DIRECTORY / opened.file).stat().st_mtime_ns
+    key = (settings.runs_dir.resolve(), split, stamp, measure and (measure.max_length, measure.name))
+    with _lessons_lock:
+        known = _lessons.get(key)
+        if known is None or not known.path.is_file():
+            known = _lessons[key] = _open(settings, opened, split, measure)
+    return known
+
+
+def _open(
+    settings: Settings,
+    opened: Source,
+    split: str,
+    measure: Measure | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Opened:
     # The held-out questions themselves would all be found to overlap with themselves.
     own = opened.key == "lesson" and split == "heldout"
     checks = Checks(measure or Measure(), EvaluationSet(() if own else _evaluation()))

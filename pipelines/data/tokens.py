@@ -19,19 +19,24 @@ _NEAR_LIMIT = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How conversations are measured: by `counter` in tokens, else in characters; `max_length`: tokens of the longest
-    that can be trained on."""
+    """How conversations are measured: by `counter` in tokens, else in characters.
+
+    max_length: tokens of the longest that can be trained on
+    name:       of the tokenizer; two measures of one name and length count the same
+    """
 
     max_length: int = 2048
     counter: Counter | None = None
+    name: str = ""
 
 
 def measure_of(tokenizer: Any) -> Measure:
     """Tokens as the tokenizer of a transformers model counts them, up to the length that the model can read."""
-    longest = getattr(tokenizer, "model_max_length", None)
+    longest = getattr(tokenizer, "model_max_length", 0)
     # Tokenizers whose files state no length give an absurd one.
-    known = isinstance(longest, int) and 0 < longest < 10**9
-    return Measure(longest if known else Measure().max_length, template_counter(tokenizer))
+    if not isinstance(longest, int) or not 0 < longest < 10**9:
+        longest = Measure().max_length
+    return Measure(longest, template_counter(tokenizer), str(getattr(tokenizer, "name_or_path", id(tokenizer))))
 
 
 def template_counter(tokenizer: Any) -> Counter:

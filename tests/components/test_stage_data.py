@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 
 from components import stage_data
 from components.context import Studio
-from components.data_saves import save_card, save_lines, save_parquet, save_problems, take_home
+from components.data_saves import saver, take_home
 from components.data_session import Session, lengths_html, show_budget, show_preview, show_problems
 from components.uploads import uploaded
 from components.widgets import datasets
@@ -58,16 +58,11 @@ def test_cleaning_is_previewed_then_done_and_its_key_trains(tiny_studio: Studio,
 
 def test_what_is_saved_is_what_cleaning_left(tiny_studio: Studio, session: Session) -> None:
     cleaned, _, _ = stage_data._cleaner(tiny_studio)(session, ["empty answer"])
-    before, after = (Path(save_lines(tiny_studio)(each)) for each in (session, cleaned))
-    assert len(before.read_text().splitlines()) == 3 and len(after.read_text().splitlines()) == 2
-    assert after.name == "cleaned.jsonl"
-    assert Path(save_parquet(tiny_studio)(cleaned)).read_bytes()[:4] == b"PAR1"
-    assert "| empty answer | 1 |" in Path(save_card(tiny_studio)(cleaned)).read_text()
-
-
-def test_problems_are_saved_without_formulas(tiny_studio: Studio, session: Session) -> None:
-    table = Path(save_problems(tiny_studio)(session)).read_text()
-    assert "empty answer" in table and not any(line.split(",")[0].startswith("=") for line in table.splitlines())
+    before, after = saver(tiny_studio)(session), [Path(name) for name in saver(tiny_studio)(cleaned)]
+    assert len(Path(before[0]).read_text().splitlines()) == 3
+    assert [path.name for path in after] == ["cleaned.jsonl", "cleaned.parquet", "README.md", "problems.csv"]
+    assert len(after[0].read_text().splitlines()) == 2 and after[1].read_bytes()[:4] == b"PAR1"
+    assert "| empty answer | 1 |" in after[2].read_text() and "2,empty answer" in after[3].read_text()
 
 
 def test_the_script_leaves_out_what_cleaning_dropped(tiny_studio: Studio, session: Session) -> None:
@@ -80,7 +75,7 @@ def test_the_script_leaves_out_what_cleaning_dropped(tiny_studio: Studio, sessio
 
 def test_saving_before_opening_says_to_choose(tiny_studio: Studio) -> None:
     with pytest.raises(gr.Error, match="no data set is open"):
-        save_lines(tiny_studio)(None)
+        saver(tiny_studio)(None)
     with pytest.raises(gr.Error, match="no data set is open"):
         stage_data._cleaner(tiny_studio)(None, [])
 

@@ -140,7 +140,7 @@ def _turn(position: int, turn: Mapping[str, Any], original: Mapping[str, Any]) -
 def _content(position: int, value: Any) -> str:
     """Text of a turn; of parts (`[{"type": "text", "text": …}]`) the text, if they are nothing else."""
     if isinstance(value, list):
-        parts = [part.get("text") if isinstance(part, Mapping) else part for part in value]
+        parts: list[Any] = [part.get("text") if isinstance(part, Mapping) else part for part in value]
         if not all(isinstance(part, str) for part in parts):
             raise ValueError(f"has a turn, number {position}, with parts that are not text")
         return "".join(parts)
@@ -195,7 +195,7 @@ def _pair_converter(pairs: tuple[tuple[str, str], ...]) -> Any:
         used = {*names, *SYSTEM_COLUMNS}
         if names[0].endswith("_pretokenized"):
             used |= {"inputs", "targets"}  # the same as token ids of one tokenizer
-        parts = []
+        parts: list[Message] = []
         for name, value, role in zip(names, (question, answer), ("user", "assistant"), strict=True):
             if isinstance(value, list) and value and row_format(value) == "messages":
                 parts += _turns(value)  # TRL's conversational prompt-completion

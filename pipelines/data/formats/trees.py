@@ -23,7 +23,7 @@ def from_trees(rows: Iterable[RawRow]) -> Iterator[Example | Problem]:
     An example has the number of its last message's row. Rows whose parent is missing, or that are their own
     ancestor, are problems. Messages marked as deleted, and what hangs from them, are left out.
     """
-    nodes: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    nodes: dict[str, tuple[int, dict[str, Any]]] = {}
     for row in rows:
         if row.fault or not isinstance(row.value, Mapping):
             yield Problem(row.number, Kind.UNREADABLE, row.fault or "This row is not an object", "Mend or drop it.")
