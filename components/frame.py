@@ -71,7 +71,6 @@ class StageFrame:
                 lines=4,
                 max_lines=18,
                 interactive=False,
-                wrap_lines=True,
                 buttons=["copy"],
                 elem_classes="take-home-code",
             )

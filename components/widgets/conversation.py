@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -81,7 +82,8 @@ paint();
 watch("value", paint);
 """
 
-_TEMPLATE = '<div class="turns"></div><button type="button" class="turn-add">Add message</button>'
+# Gradio's own label of an HTML component lies over its content.
+_TEMPLATE = '<p class="field-label">%s</p><div class="turns"></div><button type="button" class="turn-add">Add message</button>'
 
 
 def conversation_editor(
@@ -94,9 +96,7 @@ def conversation_editor(
     return gr.HTML(
         value,  # type: ignore[arg-type]
         label=label,
-        show_label=True,
-        container=True,
-        html_template=_TEMPLATE,
+        html_template=_TEMPLATE % escape(label),
         js_on_load=_SCRIPT % list(ROLES),
         elem_classes="conversation-editor",
         elem_id=elem_id,
