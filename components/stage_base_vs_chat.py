@@ -27,13 +27,14 @@ LOOK = 2.0  # seconds between two looks for runs that have finished
 REDRAW = 0.08  # seconds between two drawings of a stream: faster than reading
 _INVITATION = '<p class="quiet">Ask, and every model you chose answers here, side by side.</p>'
 _NO_MERGE = '<p class="quiet">Choose a run that was trained with LoRA: in the Practice tab one takes seconds.</p>'
+_NO_RUNS = "nothing yet: a run of the Practice tab joins here by itself when it has finished"
+_RUNS = f"up to {MAX_RUNS} of them join base and instruct"
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
     with stage_frame("base-vs-chat") as frame:
-        gr.HTML(road_html(road(), own_road() if studio.manager.pair.key == "pocket" else {}))
         with gr.Row(elem_classes="ask"):
             prompt = lesson.bind(
                 "prompt",
@@ -41,9 +42,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
             )
             ask = gr.Button("Ask all", variant="primary", scale=0, min_width=120)
             stop = gr.Button("Stop", scale=0, min_width=90)
-        runs = gr.CheckboxGroup(
-            [], label="Trained here", info=f"up to {MAX_RUNS} runs of the Practice tab join base and instruct"
-        )
+        runs = gr.CheckboxGroup([], label="Trained here", info=_NO_RUNS)
         with gr.Row(elem_classes="knobs"):
             temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature", info="0 takes the likeliest token")
             length = gr.Slider(1, 200, 64, step=1, label="Length", info="tokens at most")
@@ -51,8 +50,11 @@ def build(studio: Studio, lesson: Lesson) -> None:
         answers = gr.HTML(_INVITATION, elem_id="answers")
         with gr.Row(elem_classes="ask"):
             merged = gr.Dropdown([], value=None, label="Merge an adapter", info="into a copy of its base", scale=5)
-            measure = gr.Button("Merge and measure", scale=0, min_width=170)
+            measure = gr.Button("Merge and measure", scale=0, min_width=210)
         merge = gr.HTML(_NO_MERGE, elem_id="merge")
+        gr.HTML(
+            "<h4>The whole road</h4>" + road_html(road(), own_road() if studio.manager.pair.key == "pocket" else {})
+        )
         known = gr.State(())
         timer = gr.Timer(LOOK)
         gr.on(
@@ -90,7 +92,11 @@ def run_lister(studio: Studio) -> Callable[..., tuple[Any, Any, Any]]:
         mergeable = [(titles.get(spec.key, spec.title), spec.key) for spec in reversed(adapters)]
         still = merged if any(spec.key == merged for spec in adapters) else None
         first = still or (adapters[-1].key if adapters else None)
-        return keys, gr.CheckboxGroup(offered, value=now), gr.Dropdown(mergeable, value=first)
+        return (
+            keys,
+            gr.CheckboxGroup(offered, value=now, info=_RUNS if offered else _NO_RUNS),
+            gr.Dropdown(mergeable, value=first),
+        )
 
     return look
 

@@ -44,6 +44,8 @@ MAX_TEMPERATURE = 5.0
 MAX_SEED = 2**63 - 1
 MAX_PROMPT = 200_000  # characters; more is no question, and tokenizing it would keep others waiting
 MAX_K = 1000
+NO_IDS: frozenset[int] = frozenset()
+Encode = Callable[[Lease], tuple[list[int], frozenset[int]]]  # the prompt, and ids that end the answer too
 _EVERY = 0.03  # seconds between two values of a stream: more often than a page can draw
 
 
@@ -96,7 +98,7 @@ def complete(
     for what the model cannot do.
     """
     text = _text(prompt, "prompt")
-    return _answer(manager, model, lambda lease: _encode(lease, text), sampling, cancel)
+    return _answer(manager, model, lambda lease: (_encode(lease, text), NO_IDS), sampling, cancel)
 
 
 def chat(
@@ -107,8 +109,15 @@ def chat(
     template: str = "",
     cancel: threading.Event | None = None,
 ) -> Iterator[Completion]:
-    """Answer a conversation, rendered by `template` (a key of the catalogue; "" is the model's own)."""
-    return _answer(manager, model, lambda lease: chat_ids(lease, messages, template), sampling, cancel)
+    """Answer a conversation, rendered by `template` (a key of the catalogue; "" is the model's own).
+
+    Ends at the template's own end of turn too: a base model's configuration need not name it.
+    """
+
+    def encode(lease: Lease) -> tuple[list[int], frozenset[int]]:
+        return chat_ids(lease, messages, template), turn_end_ids(lease, template)
+
+    return _answer(manager, model, encode, sampling, cancel)
 
 
 def continue_ids(
@@ -119,7 +128,7 @@ def continue_ids(
     cancel: threading.Event | None = None,
 ) -> Iterator[Completion]:
     """Continue token ids, for instance a prompt, a part of its answer, and another token than the one that came."""
-    return _answer(manager, model, lambda lease: _checked_ids(lease, ids), sampling, cancel)
+    return _answer(manager, model, lambda lease: (_checked_ids(lease, ids), NO_IDS), sampling, cancel)
 
 
 def next_tokens(manager: ModelManager, prompt: str, model: str = "base", k: int = 10) -> tuple[TokenProbability, ...]:
@@ -151,10 +160,22 @@ def chat_ids(lease: Lease, messages: Sequence[Message], template: str = "") -> l
     return _room(lease, lease.tokenizer(text, add_special_tokens=False)["input_ids"], "messages")
 
 
+def turn_end_ids(lease: Lease, template: str = "") -> frozenset[int]:
+    """The token that the template puts right after an answer, when it is one of the model's special tokens."""
+    mark = "an answer"
+    try:
+        text = _render(lease, [Message("user", "a question"), Message("assistant", mark)], template, answered=True)
+    except InputError:
+        return NO_IDS
+    after = lease.tokenizer(text.rpartition(mark)[2].lstrip(), add_special_tokens=False)["input_ids"]
+    special = {*lease.tokenizer.all_special_ids, *lease.tokenizer.added_tokens_decoder}
+    return frozenset(after[:1]) & special
+
+
 def _answer(
     manager: ModelManager,
     model: str,
-    encode: Callable[[Lease], Sequence[int]],
+    encode: Encode,
     sampling: Sampling | None,
     cancel: threading.Event | None,
 ) -> Iterator[Completion]:
@@ -166,19 +187,24 @@ def _answer(
 def _stream(
     manager: ModelManager,
     model: str,
-    encode: Callable[[Lease], Sequence[int]],
+    encode: Encode,
     sampling: Sampling,
     cancel: threading.Event | None,
 ) -> Iterator[Completion]:
     try:
         with manager.lease(model, cancel=cancel) as lease:
-            yield from _grow(lease, tuple(encode(lease)), sampling, cancel)
+            ids, ends = encode(lease)
+            yield from _grow(lease, tuple(ids), lease.eos_ids | ends, sampling, cancel)
     except Cancelled:
         yield Completion("", (), 0, 0.0, "cancelled")
 
 
 def _grow(
-    lease: Lease, ids: tuple[int, ...], sampling: Sampling, cancel: threading.Event | None
+    lease: Lease,
+    ids: tuple[int, ...],
+    stops: frozenset[int],
+    sampling: Sampling,
+    cancel: threading.Event | None,
 ) -> Iterator[Completion]:
     tokenizer = lease.tokenizer
     texts: dict[int, str] = {}
@@ -186,11 +212,11 @@ def _grow(
     pieces, tokens, reason = TextStream(tokenizer, ids), [], "length"
     text, begin = "", time.perf_counter()
     shown = 0.0
-    for token, logits in stream(lease, ids, sampling.max_new_tokens, sampling.temperature, sampling.seed):
+    for token, logits in stream(lease, ids, sampling.max_new_tokens, sampling.temperature, sampling.seed, stops):
         piece = pieces.push(token)
         text += piece
         tokens.append(_generated(token, logits, piece, token in specials, tokenizer, texts))
-        if token in lease.eos_ids:
+        if token in stops:
             reason = "eos"
         elif cancel is not None and cancel.is_set():
             reason = "cancelled"
@@ -212,13 +238,16 @@ def _generated(
     return GeneratedToken(token, tokenizer.decode([token]) if special else piece, probability, alternatives, special)
 
 
-def _render(lease: Lease, messages: Sequence[Message], template: str) -> str:
+def _render(lease: Lease, messages: Sequence[Message], template: str, answered: bool = False) -> str:
+    """`answered`: the conversation ends with an answer, so that none is opened."""
     own = lease.tokenizer.chat_template
     if not template and own:
         from jinja2 import TemplateError
 
         try:
-            return lease.tokenizer.apply_chat_template(as_dicts(messages), tokenize=False, add_generation_prompt=True)
+            return lease.tokenizer.apply_chat_template(
+                as_dicts(messages), tokenize=False, add_generation_prompt=not answered
+            )
         except TemplateError as error:
             raise InputError(f"the template of {lease.spec.title} refuses: {error}", "messages") from error
     from pipelines.templates import get_template, render
@@ -226,7 +255,7 @@ def _render(lease: Lease, messages: Sequence[Message], template: str) -> str:
     key = template or lease.spec.template
     if not key:
         raise InputError(f"{lease.spec.title} has no chat template", "template", "Choose one by its key.")
-    return render(messages, get_template(key), add_generation_prompt=True).text
+    return render(messages, get_template(key), add_generation_prompt=not answered).text
 
 
 def _encode(lease: Lease, text: str) -> list[int]:

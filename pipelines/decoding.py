@@ -79,19 +79,24 @@ class TextStream:
 
 
 def stream(
-    lease: Lease, ids: Sequence[int], max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    lease: Lease,
+    ids: Sequence[int],
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+    stops: frozenset[int] | None = None,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Generate after `ids`: yields each token with the logits (V,), float32 on the CPU, that it was chosen from.
 
-    Ends after a token of `lease.eos_ids`, which is yielded too, after `max_new_tokens`, or at the end of the
-    context. Raises InputError when the model computes no number.
+    Ends after a token of `stops` (by default `lease.eos_ids`), which is yielded too, after `max_new_tokens`, or at
+    the end of the context. Raises InputError when the model computes no number.
     """
     import torch
     from transformers import DynamicCache
 
     cache = DynamicCache(config=lease.model.config)
     generator = torch.Generator().manual_seed(seed)
-    stops = lease.eos_ids
+    stops = lease.eos_ids if stops is None else stops
     step = torch.tensor([list(ids)], device=lease.device)
     for _ in range(min(max_new_tokens, lease.context_length - len(ids))):
         with lease.active() as model:

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,11 @@ class Names:
         directory = self._settings.models_dir
         if directory is None:
             return {}
-        folders = sorted(path for path in directory.iterdir() if is_complete(path))
-        return {path.name: folder_spec(path, path.name) for path in folders}
+        found = {}
+        for path in sorted(path for path in directory.iterdir() if is_complete(path)):
+            with suppress(InputError):  # one folder that is no model must not hide the others
+                found[path.name] = folder_spec(path, path.name)
+        return found
 
     def _hub(self, name: str) -> ModelSpec:
         for spec in self._known.values():

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from pipelines import completion
 from pipelines.completion import (
     Sampling,
     chat,
@@ -16,6 +17,7 @@ from pipelines.completion import (
     continue_ids,
     next_tokens,
     token_losses,
+    turn_end_ids,
 )
 from pipelines.errors import InputError
 from pipelines.messages import Message
@@ -97,6 +99,21 @@ def test_a_conversation_is_rendered_by_the_models_own_template(manager):
         text = lease.tokenizer.decode(chat_ids(lease, QUESTION))
     assert text == "<|bos|><|user|>What is the capital of France?<|end|><|assistant|>"
     assert last(chat(manager, QUESTION, sampling=Sampling(4))).new_tokens > 0
+
+
+def test_the_end_of_turn_is_read_off_the_template(manager):
+    with manager.lease("instruct") as lease:
+        assert turn_end_ids(lease) == {lease.tokenizer.convert_tokens_to_ids("<|end|>")}
+
+
+def test_an_answer_ends_at_the_templates_end_of_turn(manager, monkeypatch):
+    whole = last(chat(manager, QUESTION, sampling=Sampling(30)))
+    end = whole.tokens[4].id
+    monkeypatch.setattr(completion, "turn_end_ids", lambda lease, template: frozenset({end}))
+    cut = last(chat(manager, QUESTION, sampling=Sampling(30)))
+    assert cut.stop_reason == "eos"
+    assert [token.id for token in cut.tokens] == [token.id for token in whole.tokens[: cut.new_tokens]]
+    assert cut.tokens[-1].id == end
 
 
 def test_cancelling_ends_the_stream_and_returns_the_lease(manager):

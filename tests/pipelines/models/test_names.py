@@ -66,6 +66,12 @@ def test_folders_of_the_models_directory_are_offered_by_their_name(tiny_pair):
     assert "tiny-instruct" in {row.key for row in manager.models()}
 
 
+def test_a_folder_that_is_no_model_does_not_hide_the_others(tiny_pair):
+    (tiny_pair.base / "config.json").write_text("{}")
+    manager = ModelManager(Settings(models_dir=tiny_pair.base.parent))
+    assert "tiny-instruct" in {row.key for row in manager.models()}
+
+
 def test_a_hub_id_needs_the_operators_leave(tiny_pair):
     with pytest.raises(InputError, match="--allow-any-model"):
         ModelManager(tiny_pair.settings).resolve("somebody/something")
