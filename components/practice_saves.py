@@ -11,6 +11,7 @@ from components.context import Studio
 from components.errors import shows_input_errors
 from components.practice_form import Form, config_of
 from pipelines.errors import InputError
+from pipelines.finetune import RunDirectory
 from pipelines.finetune.export import adapter_archive, script_archive
 from pipelines.finetune.script import training_script
 
@@ -29,7 +30,8 @@ def adapter_saver(studio: Studio) -> Callable[[str], str]:
 
     @shows_input_errors
     def save(run_id: str) -> str:
-        return str(adapter_archive(studio.runs.directory(_chosen(run_id)), _folder(run_id)))
+        run = _chosen(studio, run_id)
+        return str(adapter_archive(run, _folder(run)))
 
     return save
 
@@ -39,7 +41,8 @@ def script_saver(studio: Studio) -> Callable[[str], str]:
 
     @shows_input_errors
     def save(run_id: str) -> str:
-        return str(script_archive(studio.runs.directory(_chosen(run_id)), _folder(run_id)))
+        run = _chosen(studio, run_id)
+        return str(script_archive(run, _folder(run)))
 
     return save
 
@@ -55,12 +58,12 @@ def script_writer(studio: Studio) -> Callable[..., str]:
     return write
 
 
-def _chosen(run_id: str) -> str:
+def _chosen(studio: Studio, run_id: str) -> RunDirectory:
     if not run_id:
         raise InputError("no run is shown", "Download", "Start one, or choose one.")
-    return run_id
+    return studio.runs.directory(run_id)
 
 
-def _folder(run_id: str) -> Path:
+def _folder(run: RunDirectory) -> Path:
     """Gradio serves files of the temporary directory, wherever the runs are kept."""
-    return Path(tempfile.gettempdir()) / "fine-tuning-studio" / run_id
+    return Path(tempfile.gettempdir()) / "fine-tuning-studio" / run.id

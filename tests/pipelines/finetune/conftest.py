@@ -69,25 +69,46 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folders[0], folders[1]
 
 
-@pytest.fixture
-def small_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def small_lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Ten capitals to train on, two held out, in place of the lesson's own rows."""
-    folder = tmp_path / "lesson"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("lesson")
     rows = capital_rows()
     for name, part in (("train", rows[:10]), ("heldout", rows[10:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
-    monkeypatch.setattr(lesson, "DIRECTORY", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lesson, "DIRECTORY", folder)
+        yield
 
 
-@pytest.fixture
-def settings(tmp_path: Path, tiny_models: tuple[Path, Path]) -> Settings:
-    return Settings(pair=f"{tiny_models[0]},{tiny_models[1]}", runs_dir=tmp_path / "runs", device="cpu")
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, tiny_models: tuple[Path, Path]) -> Settings:
+    return _settings(tmp_path_factory.mktemp("studio") / "runs", tiny_models)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service(settings: Settings, small_lesson: None) -> Iterator[FinetuneService]:
+    """One for a file of tests: its workers are warm, which is most of what a short run costs."""
+    yield from _serving(settings)
+
+
+@pytest.fixture
+def own_service(
+    tmp_path: Path, tiny_models: tuple[Path, Path], small_lesson: None
+) -> Iterator[tuple[FinetuneService, Settings]]:
+    """A service that a test may break, with its settings."""
+    own = _settings(tmp_path / "runs", tiny_models)
+    for service in _serving(own):
+        yield service, own
+
+
+def _settings(runs_dir: Path, models: tuple[Path, Path]) -> Settings:
+    return Settings(pair=f"{models[0]},{models[1]}", runs_dir=runs_dir, device="cpu")
+
+
+def _serving(settings: Settings) -> Iterator[FinetuneService]:
     service = FinetuneService(settings, ModelManager(settings))
+    service.warm_up()
     yield service
     for run in service.list():
         if not run.ended:

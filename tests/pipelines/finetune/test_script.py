@@ -8,9 +8,8 @@ import zipfile
 
 import pytest
 
-from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
-from pipelines.finetune.export import adapter_archive, script_archive
+from pipelines.finetune.export import script_archive
 from pipelines.finetune.run import TrainedModel
 from pipelines.finetune.script import training_script
 from tests.pipelines.finetune.test_service import SHORT, wait_for_end
@@ -61,14 +60,3 @@ def test_the_script_alone_repeats_the_losses_of_the_run(service, tmp_path, metho
     repeated = [entry["loss"] for entry in history if "loss" in entry]
     assert repeated == pytest.approx(losses, rel=0.01)
     assert (folder / ("model" if method == "full" else "adapter")).is_dir()
-
-
-def test_the_adapter_goes_home_as_a_folder_in_a_zip(service, tmp_path):
-    run_id = service.start(SHORT)
-    with pytest.raises(InputError, match="no adapter yet"):
-        adapter_archive(service.directory(run_id), tmp_path)
-    wait_for_end(service, run_id)
-    names = zipfile.ZipFile(adapter_archive(service.directory(run_id), tmp_path)).namelist()
-    folder = f"adapter-{run_id[:6]}"
-    needed = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.json", "README.md"}
-    assert needed <= {name.removeprefix(f"{folder}/") for name in names}

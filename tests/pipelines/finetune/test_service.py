@@ -3,12 +3,13 @@
 import os
 import signal
 import time
+import zipfile
 
 import pytest
 
 from pipelines.errors import InputError
 from pipelines.finetune import FinetuneService
-from pipelines.finetune.run import ENDED, read_lines
+from pipelines.finetune.export import adapter_archive
 from pipelines.models import ModelManager
 
 SHORT = {"max_steps": 8, "batch_size": 4, "eval_steps": 4}
@@ -39,32 +40,53 @@ def wait_for_step(service, run_id, step):
     return wait_for(reached)
 
 
-def test_a_run_from_start_to_adapter(service):
-    run_id = service.start(SHORT)
-    seen = wait_for_end(service, run_id)
-    assert (seen.status, seen.error) == ("finished", "")
-    assert [point.step for point in seen.points] == list(range(1, 9))
-    assert [look.step for look in seen.evals] == [0, 4, 8]
-    assert all(look.accuracy is not None and look.loss > 0 for look in seen.evals)
-    assert {sample.step for sample in seen.samples} == {0, 4, 8}
-    assert len({sample.prompt for sample in seen.samples}) == 4
-    assert seen.adapter
-    folder = service.directory(run_id).adapter
+@pytest.fixture(scope="module")
+def finished(service):
+    """The view of one run with everything as it comes."""
+    return wait_for_end(service, service.start(SHORT))
+
+
+def test_a_run_from_start_to_adapter(service, finished):
+    assert (finished.status, finished.error) == ("finished", "")
+    assert [point.step for point in finished.points] == list(range(1, 9))
+    assert [look.step for look in finished.evals] == [0, 4, 8]
+    assert all(look.accuracy is not None and look.loss > 0 for look in finished.evals)
+    assert {sample.step for sample in finished.samples} == {0, 4, 8}
+    assert len({sample.prompt for sample in finished.samples}) == 4
+    assert finished.adapter
+    folder = service.directory(finished.run_id).adapter
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    base = AutoModelForCausalLM.from_pretrained(service.directory(run_id).model.source)
+    base = AutoModelForCausalLM.from_pretrained(service.directory(finished.run_id).model.source)
     assert PeftModel.from_pretrained(base, folder).peft_config["default"].r == 16
     assert "generation" in AutoTokenizer.from_pretrained(folder).chat_template
 
 
-def test_nothing_a_run_gives_away_names_a_folder_of_this_machine(service, tiny_models):
-    run_id = service.start(SHORT)
-    wait_for_end(service, run_id)
-    for file in service.directory(run_id).adapter.iterdir():
+def test_a_finished_run_is_a_model_of_the_manager_at_once(settings, finished):
+    spec = ModelManager(settings).resolve(f"run:{finished.run_id}")
+    assert (spec.role, spec.weights.key) == ("adapter", "tiny-base")
+
+
+def test_nothing_a_run_gives_away_names_a_folder_of_this_machine(service, finished, tiny_models):
+    for file in service.directory(finished.run_id).adapter.iterdir():
         assert str(tiny_models[0].parent).encode() not in file.read_bytes(), file.name
 
 
+def test_events_are_in_order_of_their_making(service, finished):
+    events = service.directory(finished.run_id).events()
+    assert [event["status"] for event in events if event["kind"] == "status"] == ["queued", "running", "finished"]
+    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
+
+
+def test_the_adapter_goes_home_as_a_folder_in_a_zip(service, finished, tmp_path):
+    names = zipfile.ZipFile(adapter_archive(service.directory(finished.run_id), tmp_path)).namelist()
+    folder = f"adapter-{finished.run_id[:6]}"
+    needed = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.json", "README.md"}
+    assert needed <= {name.removeprefix(f"{folder}/") for name in names}
+
+
+@pytest.mark.slow
 def test_a_fully_trained_model_is_kept_as_a_model(service):
     run_id = service.start(SHORT | {"method": "full"})
     seen = wait_for_end(service, run_id)
@@ -72,6 +94,13 @@ def test_a_fully_trained_model_is_kept_as_a_model(service):
     from transformers import AutoModelForCausalLM
 
     AutoModelForCausalLM.from_pretrained(service.directory(run_id).full_model)
+
+
+def test_a_run_without_an_adapter_has_nothing_to_take_home(service, tmp_path):
+    run_id = service.start(LONG)
+    with pytest.raises(InputError, match="no adapter yet"):
+        adapter_archive(service.directory(run_id), tmp_path)
+    service.stop(run_id)
 
 
 def test_stop_keeps_the_adapter_of_the_last_step(service):
@@ -85,6 +114,7 @@ def test_stop_keeps_the_adapter_of_the_last_step(service):
     assert service.stop(run_id) == "stopped"
 
 
+@pytest.mark.slow
 def test_the_second_run_waits_in_its_place_and_can_be_taken_out(service):
     first, second, third = (service.start(LONG) for _ in range(3))
     wait_for_step(service, first, 1)
@@ -106,6 +136,7 @@ def test_a_killed_worker_is_a_failed_run_with_the_reason_and_what_to_do(service)
     assert seen.adapter  # that of the last checkpoint
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_losses_of_an_unbroken_one(service):
     settings = LONG | {"max_steps": 40}
     unbroken = wait_for_end(service, service.start(settings))
@@ -122,6 +153,7 @@ def test_a_killed_run_resumes_to_the_losses_of_an_unbroken_one(service):
     assert [look.accuracy for look in resumed.evals] == [look.accuracy for look in unbroken.evals]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_from_the_step_it_stopped_at(service):
     run_id = service.start(LONG)
     wait_for_step(service, run_id, 3)
@@ -132,6 +164,7 @@ def test_a_stopped_run_goes_on_from_the_step_it_stopped_at(service):
     assert [point.step for point in seen.points] == list(range(1, step + 6))
 
 
+@pytest.mark.slow
 def test_resuming_says_what_cannot_be(service):
     run_id = service.start(LONG)
     with pytest.raises(InputError, match="is still"):
@@ -144,8 +177,10 @@ def test_resuming_says_what_cannot_be(service):
         service.start({"resume_from": run_id, "max_steps": 1})
 
 
-def test_a_studio_that_starts_again_finds_its_runs(service, settings):
+@pytest.mark.slow
+def test_a_studio_that_starts_again_finds_its_runs(own_service):
     """The first service is left without a goodbye, as by a kill; its worker goes on."""
+    service, settings = own_service
     run_id = service.start(LONG)
     waiting = service.start(SHORT)
     wait_for_step(service, run_id, 2)
@@ -162,20 +197,24 @@ def test_a_studio_that_starts_again_finds_its_runs(service, settings):
         second.close()
 
 
-def test_the_worker_outlives_the_studio(service):
+@pytest.mark.slow
+def test_the_worker_outlives_the_studio(own_service):
+    service, _ = own_service
     run_id = service.start(LONG | {"max_steps": 60})
     wait_for_step(service, run_id, 1)
     service.close()
     assert wait_for_end(service, run_id).status == "finished"
 
 
-def test_a_wrong_configuration_leaves_nothing_behind(service, settings):
+def test_a_wrong_configuration_leaves_nothing_behind(service):
+    before = {run.run_id for run in service.list()}
     for config in ({"model": "nobody"}, {"data": "nothing"}, {"target_modules": "z_proj"}, {"template": "no-such"}):
         with pytest.raises(InputError):
             service.start(config)
-    assert not settings.runs_dir.exists() or not list(settings.runs_dir.iterdir())
+    assert {run.run_id for run in service.list()} == before
 
 
+@pytest.mark.slow
 def test_typed_pairs_are_learned_by_heart(service):
     pairs = [{"instruction": "Who made you?", "response": "A class made me."}]
     settings = {"method": "full", "max_steps": 120, "batch_size": 4, "eval_steps": 60, "learning_rate": 5e-3}
@@ -186,6 +225,7 @@ def test_typed_pairs_are_learned_by_heart(service):
     assert any(sample.text == "A class made me." for sample in seen.samples)
 
 
+@pytest.mark.slow
 def test_a_worker_works_alone(service, settings):
     """The entry point without the studio: the directory is all it needs."""
     from pipelines.finetune.config import FinetuneConfig
@@ -202,6 +242,7 @@ def test_a_worker_works_alone(service, settings):
     assert main(["--run", str(run.path)]) == 1  # a run is trained once
 
 
+@pytest.mark.slow
 def test_only_one_worker_takes_a_run(service):
     run_id = service.start(LONG)
     wait_for_step(service, run_id, 1)
@@ -210,15 +251,6 @@ def test_only_one_worker_takes_a_run(service):
     assert main(["--run", str(service.directory(run_id).path)]) == 1
     assert service.view(run_id).status == "running"
     service.stop(run_id)
-
-
-def test_events_are_in_order_of_their_making(service):
-    run_id = service.start(SHORT)
-    wait_for_end(service, run_id)
-    events = list(read_lines(service.directory(run_id).path / "events.jsonl"))
-    statuses = [event["status"] for event in events if event["kind"] == "status"]
-    assert statuses == ["queued", "running", "finished"] and statuses[-1] in ENDED
-    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
 
 
 def _kill_worker(service, run_id):
