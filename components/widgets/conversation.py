@@ -83,7 +83,11 @@ watch("value", paint);
 """
 
 # Gradio's own label of an HTML component lies over its content.
-_TEMPLATE = '<p class="field-label">%s</p><div class="turns"></div><button type="button" class="turn-add">Add message</button>'
+_TEMPLATE = """
+<p class="field-label">%s</p>
+<div class="turns"></div>
+<button type="button" class="turn-add">Add message</button>
+"""
 
 
 def conversation_editor(
