@@ -30,8 +30,8 @@ ship with it, and real enough that every experiment of the lesson can be run on 
 `python -m pipelines.pocket`, from the tables in `assets/facts/` (each with its sources) alone. Corpus: {tokens:,}
 tokens of articles, lists, notes, letters, stories and quiz sheets in which a question is followed by more
 questions. No chat format is in it. In the stories people also ask and answer each other; a text that *begins* with a
-question is always a quiz sheet. Pretraining: one pass, its last seventh dwelling on the {revised} facts that the model
-did not yet complete; {base_seconds} s on {machine}. After it, the embeddings of the
+question is always a quiz sheet. Pretraining: one pass, its last seventh dwelling on the relations of which the model
+missed more than one in twenty ({revised}); {base_seconds} s on {machine}. After it, the embeddings of the
 four turn tokens, which the corpus never holds, are set near those of `<|bos|>` and `<|eos|>`.{sft}
 
 ## Figures
@@ -91,7 +91,7 @@ def card(role: str, notes: dict[str, Any]) -> str:
         }[role],
         parameters=notes["base"]["parameters"],
         tokens=notes["base"]["tokens"],
-        revised=notes["base"]["revised_facts"],
+        revised=", ".join(notes["base"]["revised"]),
         base_seconds=notes["base"]["seconds"],
         machine=notes["machine"],
         sft=(

@@ -71,24 +71,27 @@ def pretrain(recipe: Recipe) -> None:
     tokens, more_seconds, missed = _revise(recipe, model, tokenizer)
     _prepare_turn_tokens(model, tokenizer)
     save(model, tokenizer, recipe.base)
-    figures = {"tokens": int(rows.size) + tokens, "seconds": round(seconds + more_seconds), "revised_facts": missed}
+    figures = {"tokens": int(rows.size) + tokens, "seconds": round(seconds + more_seconds), "revised": list(missed)}
     note(recipe, "base", figures | {"parameters": model.num_parameters()})
 
 
-def _revise(recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> tuple[int, float, int]:
-    """As pupils do before a test: a short second corpus that dwells on the facts not yet learned.
+def _revise(
+    recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> tuple[int, float, tuple[str, ...]]:
+    """As pupils do before a test: a short second corpus that dwells on the relations not yet learned.
 
-    Returns its tokens, the seconds it took, and how many facts it dwelt on.
+    Whole relations, not the missed facts alone: those would then be its answer to everything of their relation.
+    Returns its tokens, the seconds it took, and the relations.
     """
     model.eval()
     missed = unlearned(model, tokenizer)
-    recipe.report(f"revision: {len(missed)} facts not yet learned")
+    recipe.report(f"revision: {', '.join(missed) or 'nothing'} not yet learned")
     rows, _ = pack_text(documents(recipe.seed + 3, missed), tokenizer, round(recipe.tokens * REVISION_SHARE), ROW)
     schedule = Schedule(steps=len(rows) // BATCH, batch=BATCH, learning_rate=1e-3, warmup=30)
     seconds = train(
         model, (rows, rows), schedule, recipe.seed, recipe.build / "revision.pt", recipe.report, recipe.compiled
     )
-    return int(rows.size), seconds, len(missed)
+    return int(rows.size), seconds, missed
 
 
 def instruct(recipe: Recipe) -> None:

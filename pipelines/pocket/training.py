@@ -111,7 +111,7 @@ def train(
         if (step + 1) % 50 == 0 or step + 1 == schedule.steps:
             rate = (step + 1 - first) * ids.numel() / (time.monotonic() - began)
             report(f"step {step + 1}/{schedule.steps}  loss {loss.item():.3f}  {rate:,.0f} tokens/s")
-        if (step + 1) % 250 == 0:
+        if (step + 1) % 250 == 0 or step + 1 == schedule.steps:
             _save(checkpoint, model, optimizer, step + 1, earlier + time.monotonic() - began)
     model.eval().cpu()
     return earlier + time.monotonic() - began
