@@ -12,12 +12,14 @@ from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
 from components.widgets.conversation import conversation_editor
-from components.widgets.masks import figures_html, mask_html, verdict_html
+from components.widgets.masks import figures_html, mask_html, rows_html, verdict_html
 from components.widgets.renderings import warnings_html
+from components.widgets.spans import Piece
 from pipelines.messages import parse_messages
 from pipelines.templates.catalogue import catalogue
 
 if TYPE_CHECKING:
+    from pipelines.batches import BatchRow
     from pipelines.loss_mask import LossMask
 
 TRAIN_ON = [
@@ -26,6 +28,7 @@ TRAIN_ON = [
     ("Everything", "everything"),
 ]
 MAX_LENGTH = 1024  # SFTConfig's own default
+COMPANIONS = 3  # conversations of the lesson that make a batch with the one on the page
 
 
 def build(studio: Studio, lesson: Lesson) -> None:
@@ -61,7 +64,24 @@ def build(studio: Studio, lesson: Lesson) -> None:
             **quiet,
         )
         shown.success(asker(studio), [messages, template, model], [trl], **quiet)
+        _draw_batch(studio, messages, template, model, length)
         frame.take_home(labelled_script(studio), asked, "labelled.py", label="The labels, as TRL trains on them")
+        frame.take_home(
+            marked_template(studio),
+            [template, model],
+            "chat_template_training.jinja",
+            label="The template with generation markers, for assistant_only_loss=True",
+        )
+
+
+def _draw_batch(studio: Studio, messages: gr.HTML, template: gr.Dropdown, model: gr.Radio, length: gr.Slider) -> None:
+    with gr.Accordion("Several conversations as one batch", open=False):
+        with gr.Row(elem_classes="switches"):
+            kind = gr.Radio(["Padded", "Packed"], value="Padded", label="Batch")
+            press = gr.Button("Draw the batch", size="sm", scale=0, min_width=160)
+        batch = gr.HTML("")
+        inputs = [messages, template, model, length, kind]
+        press.click(batcher(studio), inputs, [batch], show_progress="minimal", api_visibility="private")
 
 
 def viewer(studio: Studio) -> Callable[..., tuple[str, str, str]]:
@@ -109,6 +129,73 @@ def asker(studio: Studio) -> Callable[..., str]:
         return verdict_html(compare_with_trl(conversation, entry, tokenizer, rendered, label(rendered, tokenizer)))
 
     return ask
+
+
+def batcher(studio: Studio) -> Callable[..., str]:
+    """The handler that makes a batch of this conversation and three of the lesson, by TRL's collator."""
+
+    @shows_input_errors
+    def draw(messages: list[dict[str, Any]], template: str, model: str, length: int, kind: str) -> str:
+        from pipelines.batches import packed, padded
+        from pipelines.data import lesson_rows
+        from pipelines.labels import label
+        from pipelines.loss_mask import template_for
+        from pipelines.templates import render
+
+        entry, tokenizer = template_for(studio.manager, template, model), studio.manager.tokenizer(model)
+        lesson = [row.messages for row in lesson_rows("train")[:COMPANIONS]]
+        conversations = [parse_messages(messages), *lesson]
+        labelled = [label(render(each, entry), tokenizer) for each in conversations]
+        make = packed if kind == "Packed" else padded
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        rows = make(labelled, pad, int(length))
+        return rows_html([batch_pieces(row, tokenizer) for row in rows], [row_caption(row) for row in rows])
+
+    return draw
+
+
+def batch_pieces(row: BatchRow, tokenizer: Any) -> list[Piece]:
+    """The tokens of a row: supervised ones lit, each with its position under it."""
+    return [
+        Piece(
+            tokenizer.decode([token]),
+            "assistant" if name != -100 else "",
+            control=whose is None,
+            lit=name != -100,
+            note=f"{'padding' if whose is None else f'conversation {whose + 1}'} · position {position} · "
+            f"label {name if name != -100 else '−100'}",
+            below=str(position) if position % 10 == 0 else "",
+        )
+        for token, name, position, whose in zip(
+            row.input_ids, row.labels, row.positions, row.conversations, strict=True
+        )
+    ]
+
+
+def row_caption(row: BatchRow) -> str:
+    """What a row holds."""
+    held = sorted({whose + 1 for whose in row.conversations if whose is not None})
+    padding = sum(whose is None for whose in row.conversations)
+    names = f"conversation{'s' if len(held) > 1 else ''} {', '.join(map(str, held))}"
+    learned = sum(name != -100 for name in row.labels)
+    return f"{names}: {len(row.input_ids)} tokens, {learned} supervised, {padding} padding"
+
+
+def marked_template(studio: Studio) -> Callable[..., str]:
+    """The handler that gives the template with markers, or says why there is none."""
+
+    @shows_input_errors
+    def write(template: str, model: str) -> str:
+        from pipelines.loss_mask import template_for
+        from pipelines.templates.markers import with_markers
+
+        entry = template_for(studio.manager, template, model)
+        marked = with_markers(entry)
+        if marked.jinja is None:
+            return f"{{# No markers for {entry.title}: {marked.reason}. Take the labels instead. #}}"
+        return marked.jinja
+
+    return write
 
 
 def labelled_script(studio: Studio) -> Callable[..., str]:

@@ -9,7 +9,7 @@ transformers' own mask covers exactly the characters of ours, on conversations w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -39,11 +39,12 @@ class Marked:
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What an output wrote once: its text, the part of it inside an answer (None: none), and whether that answer had
-    begun before."""
+    begun before. after: it follows the end of an answer."""
 
     text: str
     inside: tuple[int, int] | None
     begun: bool
+    after: bool
 
 
 def with_markers(template: TemplateEntry) -> Marked:
@@ -62,18 +63,27 @@ def _with_markers(jinja: str, special_tokens: tuple[tuple[str, str], ...]) -> Ma
         made = _rewrite(pieces, seen)
     except _Impossible as reason:
         return Marked(None, str(reason))
-    fault = mask_fault(made, entry)
-    return Marked(None, fault) if fault else Marked(made)
+    fault = mask_fault(source_of(made), entry)
+    if fault == _IN_PARTS:
+        never_after = {id(piece) for at, piece in enumerate(pieces) if not any(each.after for each in seen.get(at, []))}
+        made = _gathered(made, never_after)
+        fault = mask_fault(source_of(made), entry)
+    return Marked(None, fault) if fault else Marked(source_of(made))
 
 
 class _Impossible(Exception):
     """Why a template cannot be marked, as a sentence."""
 
 
+# transformers finds a block's last token by its last character; of a character cut into several tokens that is the
+# first one, so a block may not end inside an answer.
+_IN_PARTS = "the answers are marked in several parts"
+
+
 def mask_fault(jinja: str, template: TemplateEntry, word: str = "zebra") -> str:
     """Why a marked text does not do for `template`: other text, or another mask, and on what; empty if it does."""
     marked = replace(template, jinja=jinja)
-    tried = 0
+    tried, in_parts = 0, False
     for probe in probes(word):
         try:
             rendered = _render(probe, template)
@@ -86,8 +96,12 @@ def mask_fault(jinja: str, template: TemplateEntry, word: str = "zebra") -> str:
             return f"with markers, the template fails on {probe.name}: {error}"
         if text != rendered.text:
             return f"with markers, the text of {probe.name} changes"
-        if ranges != _merged([(answer.start, answer.end) for answer in rendered.answers]):
+        answers = _merged([(answer.start, answer.end) for answer in rendered.answers])
+        if _merged(ranges) != answers:
             return f"the markers of {probe.name} cover other characters than the answers"
+        in_parts = in_parts or len([pair for pair in ranges if pair[0] < pair[1]]) > len(answers)
+    if in_parts:
+        return _IN_PARTS
     return "" if tried else "the template renders none of the probes"
 
 
@@ -106,7 +120,7 @@ def _transformers_mask(probe: Probe, template: TemplateEntry) -> tuple[str, list
         return_assistant_tokens_mask=True,
         **template.special_tokens,
     )
-    return str(texts[0]), _merged(ranges[0])
+    return str(texts[0]), list(ranges[0])
 
 
 def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -146,13 +160,15 @@ def _observe(pieces: Sequence[Piece], template: TemplateEntry) -> Mapping[int, l
             if len(parts) > 1:
                 raise _Impossible("one expression of the template writes several answers at once")
             begun = any(a < start < b for a, b in answers)
-            seen.setdefault(at, []).append(_Seen(text, parts[0] if parts else None, begun))
+            seen.setdefault(at, []).append(
+                _Seen(text, parts[0] if parts else None, begun, any(start == b for _, b in answers))
+            )
         if position != len(rendered.text):
             raise _Impossible(f"taken apart, the template renders {probe.name} differently")
     return seen
 
 
-def _rewrite(pieces: Sequence[Piece], seen: Mapping[int, list[_Seen]], track: bool = False) -> str:
+def _rewrite(pieces: Sequence[Piece], seen: Mapping[int, list[_Seen]], track: bool = False) -> list[Piece]:
     """The pieces with generation blocks round what is inside answers. track: keep in `turn_state` whether the answer
     has begun, for an output whose first characters are header or not depending on that."""
     made: list[Piece] = []
@@ -181,7 +197,7 @@ def _rewrite(pieces: Sequence[Piece], seen: Mapping[int, list[_Seen]], track: bo
             loops.pop()
     for at in sorted(resets, reverse=True):
         made.insert(at, Piece("block", "set turn_state = namespace(begun=false)"))
-    return source_of(_joined(made))
+    return _joined(made)
 
 
 def _joined(pieces: Sequence[Piece]) -> list[Piece]:
@@ -198,6 +214,54 @@ def _joined(pieces: Sequence[Piece]) -> list[Piece]:
         else:
             kept.append(piece)
     return made
+
+
+def _gathered(pieces: Sequence[Piece], never_after: Collection[int]) -> list[Piece]:
+    """The same, with one generation block to an answer: its parts are gathered and written when it is over.
+
+    never_after: outputs (by identity) that never come right after an answer, so that nothing waits before them
+    """
+    begin, end = _loop_of_answers(pieces)
+    made: list[Piece] = list(pieces[:begin])
+    made.append(Piece("block", "set turn_said = namespace(text='')"))
+    inside = False
+    for piece in pieces[begin:end]:
+        if piece.word in ("generation", "endgeneration"):
+            inside = piece.word == "generation"
+        elif piece.kind == "output" and inside:
+            made.append(Piece("block", f"set turn_said.text = turn_said.text ~ ({piece.text})"))
+        elif piece.kind == "block" or id(piece) in never_after:
+            made.append(piece)
+        elif _is_literal(piece.text):
+            made += [*_write_said(), piece]
+        else:  # it may write nothing, and then the answer is not over
+            more = [Piece("block", f"set turn_more = {piece.text}"), *_write_said("turn_more and ")]
+            made += [*more, Piece("output", "turn_more")]
+    return [*made, *_write_said(), *pieces[end:]]
+
+
+def _write_said(condition: str = "") -> list[Piece]:
+    """Write what has been gathered of an answer, if there is any."""
+    return [
+        Piece("block", f"if {condition}turn_said.text"),
+        *_generation("turn_said.text"),
+        Piece("block", "set turn_said.text = ''"),
+        Piece("block", "endif"),
+    ]
+
+
+def _loop_of_answers(pieces: Sequence[Piece]) -> tuple[int, int]:
+    """Where the body of the outermost loop with a generation block begins, and where it ends."""
+    stack: list[int] = []
+    for at, piece in enumerate(pieces):
+        if opens(piece):
+            stack.append(at)
+        elif piece.word.startswith("end"):
+            begin = stack.pop()
+            within = any(each.word == "generation" for each in pieces[begin:at])
+            if pieces[begin].word == "for" and within and not any(pieces[outer].word == "for" for outer in stack):
+                return begin + 1, at
+    raise _Impossible("what the assistant says is written outside every loop over the messages")
 
 
 def _marked_output(piece: Piece, seen: Sequence[_Seen], loops: Sequence[str]) -> list[Piece]:
@@ -250,9 +314,8 @@ def _split(piece: Piece, heads: set[str], tails: set[str], seen: Sequence[_Seen]
         raise _Impossible("one expression of the template ends answers in several ways")
     if begin != "0":
         made.append(Piece("block", f"set turn_begin = {begin}"))
-        begin = "turn_begin"
         made.append(Piece("output", "turn[:turn_begin]"))
-    made += _generation(f"turn[{begin if begin != '0' else ''}:{end}]")
+    made += _generation(f"turn[{'turn_begin' if begin != '0' else ''}:{end}]")
     if end:
         made.append(Piece("output", f"turn[{end}:]"))
     return made

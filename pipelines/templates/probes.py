@@ -84,6 +84,16 @@ def probes(word: str = "q") -> tuple[Probe, ...]:
     calls = {
         "a tool call": [asked, say("assistant", "", tool_calls=[call]), result, last],
         "a tool call with words": [asked, say("assistant", f"{word} said", tool_calls=[call]), result, last],
+        "a tool call as text": [
+            asked,
+            say(
+                "assistant",
+                "",
+                tool_calls=[{**call, "function": {"name": "qtool", "arguments": f'{{"qkey": "{word}"}}'}}],
+            ),
+            result,
+            last,
+        ],
         "two tool calls": [asked, say("assistant", "", tool_calls=[call, call]), result, result, last],
         "a tool call at the end": [system, asked, say("assistant", "", tool_calls=[call])],
         "a tool call with reasoning": [
