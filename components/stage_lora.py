@@ -55,7 +55,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
             with gr.Column(min_width=120):
                 dora = gr.Checkbox(False, label="DoRA", info="one magnitude per output")
                 rslora = gr.Checkbox(False, label="rsLoRA", info="scale by 1/√r")
-        figures = gr.HTML("", min_height=150)
+        figures = gr.HTML("", min_height=110)
         notes = gr.HTML("")
         with gr.Row():
             block = gr.HTML("", js_on_load=PRESS, min_height=300)
@@ -99,7 +99,8 @@ def view(
     found = architecture(chosen(model, pasted))
     setup = _setup(r, alpha, targets, dora, save)
     counted = count(found, setup)
-    largest = max(counted.modules, key=lambda row: (row.how != "full copy", row.shape[-1] * row.shape[-2]))
+    adapted = [row for row in counted.modules if row.how != "full copy"]
+    largest = max(adapted, key=lambda row: row.shape[-1] * row.shape[-2])
     return (
         draw.figures_html(counted),
         draw.notes_html(counted.resolution.notes),
@@ -146,7 +147,7 @@ def _low_rank(studio: Studio, frame: StageFrame, r: gr.Slider, quiet: dict[str, 
         "of that rank could hold.</p>"
     )
     name = gr.Dropdown(names, value=names[-1], label="Weight of the running pair")
-    shown = gr.HTML("", min_height=340)
+    shown = gr.HTML("", min_height=60)
     gr.on(
         [frame.tab.select, name.change, r.change],
         change_viewer(folders),

@@ -83,14 +83,14 @@ def matrices_html(row: ModuleRow) -> str:
     unit = 150.0 / max(outputs, inputs)
     w, h, thin = inputs * unit, outputs * unit, max(rank * unit, 1.0)
     gap, top = 56.0, 26.0
-    left_b = w + gap
+    left_b = max(w + gap, 150.0)  # room for W's label
     left_a = left_b + thin + 34
     each = outputs * inputs, rank * (outputs + inputs)
     shapes = (
         f'<rect class="frozen" x="0" y="{top}" width="{w:.1f}" height="{h:.1f}"/>'
         f'<rect class="b" x="{left_b:.1f}" y="{top}" width="{thin:.1f}" height="{h:.1f}"/>'
         f'<rect class="a" x="{left_a:.1f}" y="{top}" width="{w:.1f}" height="{thin:.1f}"/>'
-        f'<text x="{w + gap / 2:.1f}" y="{top + h / 2:.1f}" class="plus">+</text>'
+        f'<text x="{(w + left_b) / 2:.1f}" y="{top + h / 2:.1f}" class="plus">+</text>'
         f'<text x="0" y="16">W  {outputs:,} × {inputs:,}</text>'
         f'<text x="{left_b:.1f}" y="16">B</text><text x="{left_a:.1f}" y="16">A  {rank:,} × {inputs:,}</text>'
     )
@@ -158,6 +158,8 @@ def change_html(change: WeightChange, r: int) -> str:
     """How much of a weight change its first directions keep, with the chosen rank marked in words."""
     full = len(change.kept) - 1
     r = min(r, full)
+    if change.relative == 0:
+        return f'<p class="quiet">{escape(change.name)} is the same in both models: nothing changed here.</p>'
     chart = line_chart(
         [
             Series("ΔW, the change", [(index, 100 * share) for index, share in enumerate(change.kept)]),

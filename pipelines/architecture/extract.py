@@ -29,10 +29,7 @@ def build_on_meta(config: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    _check_bounds(config, "config")
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str):
-        raise InputError("the configuration has no model_type", "model", "Paste the whole config.json.")
+    model_type = check_config(config)
     if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unknown(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, "model, model_type")
     fields = {key: value for key, value in config.items() if key not in _IGNORED}
@@ -50,6 +47,17 @@ def build_on_meta(config: Mapping[str, Any]) -> Any:
             "model",
             "Paste the config.json of a causal language model as published.",
         ) from error
+
+
+def check_config(config: Mapping[str, Any]) -> str:
+    """The model_type of a configuration that stays within the bounds; needs no library. Raises InputError."""
+    if not isinstance(config, Mapping):
+        raise InputError("the configuration is no JSON object", "model", "Paste the whole config.json.")
+    _check_bounds(config, "config")
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise InputError("the configuration has no model_type", "model", "Paste the whole config.json.")
+    return model_type
 
 
 # Fields that describe a checkpoint's storage or bring code with them, not its architecture.

@@ -18,7 +18,7 @@ from pipelines.errors import InputError, unknown
 _PAIR = {"pocket-base": "pocket", "pocket-instruct": "pocket"}
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 MAX_CONFIG_CHARACTERS = 200_000
-BUILD_SECONDS = 30.0  # importing transformers cold takes some seconds, the largest catalogue model under one
+BUILD_SECONDS = 60.0  # the largest catalogue model takes one; importing transformers on a busy machine many
 # One build at a time: a crowd that pastes configurations queues instead of taking every core.
 _builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="architecture")
 
@@ -86,8 +86,9 @@ def _from_hub(hub_id: str) -> Architecture:
 
 
 def _build(facts: Mapping[str, str], config: Mapping[str, Any]) -> Architecture:
-    from pipelines.architecture.extract import extract
+    from pipelines.architecture.extract import check_config, extract
 
+    check_config(config)
     future: Future[Architecture] = _builder.submit(extract, facts, config)
     try:
         return future.result(timeout=BUILD_SECONDS)

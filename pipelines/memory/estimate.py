@@ -234,7 +234,8 @@ def _formulas(
     states_shared = shared if setup.sharding not in ("none", "ddp") else ""
     if setup.quantized:
         bits = "1 byte" if setup.quant == "int8" else "½ byte"
-        weights = f"linear layers at {bits} per weight, embeddings, norms and head at {c} bytes{weights_shared}"
+        rest = "embeddings, norms, head and stacked experts" if size.experts else "embeddings, norms and head"
+        weights = f"linear layers at {bits} per weight, {rest} at {c} bytes{weights_shared}"
     else:
         stored = 4 if setup.keeps_master and setup.sharding == "fsdp" else c
         weights = f"{model.parameters:,} parameters × {stored} bytes{weights_shared}"
