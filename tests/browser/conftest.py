@@ -29,7 +29,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SERVED_WITHIN = 60.0  # seconds; a machine that runs other tests at the same time is slow
+SERVED_WITHIN = 240.0  # seconds; a machine that does other work at the same time is slow
 
 
 @dataclass(slots=True)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import re
+
+import gradio as gr
+import pytest
+
+from components.frame import stage_frame
+from pipelines.stages import STAGES
+
+
+def html_in_order(page: gr.Blocks) -> str:
+    return "".join(str(block.value) for block in page.blocks.values() if isinstance(block, gr.HTML))
+
+
+def test_a_tab_shows_its_step_and_the_verbs_in_their_order() -> None:
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("data") as frame:
+        gr.HTML("<p>the tool</p>")
+        frame.prove(lambda: gr.HTML("<p>the proof</p>"))
+        frame.take_home(lambda: "print()", [], "data.py")
+    text = re.sub(r"<[^>]+>", " ", html_in_order(page))
+    assert "Step 3 / 8 ·  Data" in text
+    assert re.findall(r"Explain|Play|the tool|Prove|the proof|Take home", text) == [
+        "Explain", "Play", "the tool", "Prove", "the proof", "Take home"
+    ]  # fmt: skip
+
+
+def test_take_home_may_hold_several_files_under_one_heading() -> None:
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("qlora") as frame:
+        frame.take_home(lambda: "print()", [], "train.py")
+        frame.take_home(lambda: "a: 1", [], "accelerate.yaml", label="Accelerate")
+    assert html_in_order(page).count("Take home") == 1
+    languages = [block.language for block in page.blocks.values() if isinstance(block, gr.Code)]
+    assert languages == ["python", "yaml"]
+
+
+def test_a_script_follows_its_inputs_and_the_opening_of_its_tab() -> None:
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
+        rank = gr.Slider()
+        code = frame.take_home(lambda r: f"r={r}", [rank], "lora.py")
+    (event,) = [d for d in page.config["dependencies"] if d["outputs"] == [code._id]]
+    assert [tuple(target) for target in event["targets"]] == [(frame.tab._id, "select"), (rank._id, "change")]
+    assert event["api_visibility"] == "private"
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)
+def test_the_button_of_a_tab_carries_the_name_of_its_stage(stage: object) -> None:
+    with gr.Blocks(analytics_enabled=False), gr.Tabs(), stage_frame(stage.key) as frame:  # type: ignore[attr-defined]
+        pass
+    assert frame.tab.label == stage.title  # type: ignore[attr-defined]
