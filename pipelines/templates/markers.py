@@ -99,7 +99,7 @@ def mask_fault(jinja: str, template: TemplateEntry, word: str = "zebra") -> str:
         answers = _merged([(answer.start, answer.end) for answer in rendered.answers])
         if _merged(ranges) != answers:
             return f"the markers of {probe.name} cover other characters than the answers"
-        in_parts = in_parts or len([pair for pair in ranges if pair[0] < pair[1]]) > len(answers)
+        in_parts = in_parts or len([pair for pair in ranges if pair[0] < pair[1]]) > len(rendered.answers)
     if in_parts:
         return _IN_PARTS
     return "" if tried else "the template renders none of the probes"

@@ -23,7 +23,7 @@ def render_record(
 ) -> dict[str, Any]:
     """`{text, spans}`; a span is `{role, kind, start, end}`.
 
-    With `jinja`, that text is the template and `template` only lends its special tokens.
+    With `jinja`, that text is the template and `template` only lends its special tokens; it may be empty then.
     """
     rendered = render_any(parse_messages(messages), template, jinja, add_generation_prompt, parse_tools(tools))
     spans = [{"role": s.role, "kind": s.kind, "start": s.start, "end": s.end} for s in rendered.spans]
@@ -38,7 +38,7 @@ def render_any(
     tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> Rendered:
     """Through a template of the catalogue, or through `jinja` in the sandbox."""
-    entry = get_template(template)
+    entry = get_template(template) if template or not jinja.strip() else TemplateEntry("", "", (), "")
     if not jinja.strip():
         return render(messages, entry, add_generation_prompt=add_generation_prompt, tools=tools)
     return render_own(messages, own_template(entry, jinja), add_generation_prompt=add_generation_prompt, tools=tools)
