@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = "/usr/bin/chromium"
@@ -30,6 +30,8 @@ FLAGS = [
     "--disable-sync",
 ]
 SERVED_WITHIN = 240.0  # seconds; a machine that does other work at the same time is slow
+
+expect.set_options(timeout=30_000)  # milliseconds
 
 
 @dataclass(slots=True)
@@ -121,7 +123,7 @@ def open_page(chromium: Browser, studio_url: str) -> Iterator[Callable[..., Page
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         witness.watch(page)
         page.goto(studio_url + path)
         page.get_by_role("tab", name="Base vs Chat", exact=True).wait_for()
