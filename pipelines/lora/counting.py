@@ -85,16 +85,20 @@ def count(model: Architecture, setup: LoraSetup) -> LoraCount:
 
 def lora_record(
     model: str,
-    r: int = 16,
+    r: float = 16,
     alpha: float = 32,
     targets: str = "all-linear",
     dora: bool = False,
-    modules_to_save: Sequence[str] = (),
+    modules_to_save: Sequence[str] | str = (),
 ) -> dict[str, Any]:
     """The `/lora` endpoint: `{trainable, total, percent, adapter_bytes, modules}` as JSON.
 
     A module is `{name, count, shape, trainable}`. Raises InputError."""
-    setup = LoraSetup(int(r) if float(r).is_integer() else r, alpha, targets, dora, tuple(modules_to_save or ()))
+    if isinstance(modules_to_save, str):
+        modules_to_save = [name.strip() for name in modules_to_save.split(",") if name.strip()]
+    # JSON has one kind of number: 16.0 is a whole one.
+    rank: Any = int(r) if isinstance(r, float) and r.is_integer() else r
+    setup = LoraSetup(rank, alpha, targets, bool(dora), tuple(modules_to_save or ()))
     counted = count(architecture(model), setup)
     modules = [
         {"name": row.name, "count": row.count, "shape": list(row.shape), "trainable": row.trainable}

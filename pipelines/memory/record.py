@@ -75,6 +75,7 @@ def memory_record(
 
 def _whole(value: object, field: str) -> int:
     """JSON has one kind of number: 16.0 is a whole one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole:
         raise InputError(f"{value!r} is not a whole number", field, "Use a whole number such as 16.")
-    return int(value)
+    return int(value)  # type: ignore[call-overload, no-any-return]

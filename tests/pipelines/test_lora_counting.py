@@ -39,8 +39,7 @@ STACKED = {"mixtral-8x7b", "qwen3-30b-a3b", "gpt-oss-20b", "gpt-oss-120b"}
 def shallow(model: Architecture, depth: int) -> Architecture:
     """The same architecture with fewer layers, all of which are alike."""
     weights = tuple(
-        dataclasses.replace(weight, count=depth) if "{}" in weight.name else weight
-        for weight in model.weights
+        dataclasses.replace(weight, count=depth) if "{}" in weight.name else weight for weight in model.weights
     )
     assert {weight.count for weight in model.weights if "{}" in weight.name} == {model.dimensions.layers}
     return dataclasses.replace(model, weights=weights)
@@ -174,9 +173,7 @@ def test_mixtrals_old_names_mean_the_stacked_parameters(targets: str) -> None:
 
 
 def test_half_of_a_fused_pair_is_refused_as_peft_refuses_it() -> None:
-    with pytest.raises(
-        InputError, match=r"gate_proj and up_proj are one fused parameter.*Name up_proj as well"
-    ):
+    with pytest.raises(InputError, match=r"gate_proj and up_proj are one fused parameter.*Name up_proj as well"):
         resolve(architecture("qwen3-30b-a3b"), "gate_proj")
 
 
@@ -211,9 +208,7 @@ def test_an_adapter_takes_on_disk_what_is_stated(tmp_path: Any) -> None:
     from safetensors import safe_open
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(**facts_of("pocket")["config"]), dtype=torch.bfloat16
-    )
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**facts_of("pocket")["config"]), dtype=torch.bfloat16)
     adapter = LoraConfig(task_type="CAUSAL_LM", r=8, target_modules="all-linear", modules_to_save=["norm"])
     get_peft_model(model, adapter).save_pretrained(tmp_path)
     with safe_open(tmp_path / "adapter_model.safetensors", "pt") as file:
@@ -251,6 +246,8 @@ def test_the_record_has_the_contracts_shape() -> None:
         ({"model": "lama-3.1-8b"}, r"model: 'lama-3.1-8b' is not known\. Did you mean 'llama-3.1-8b'\?"),
         ({"model": "pocket", "r": 0}, r"r: 0 is not a rank\. Use a whole number from 1"),
         ({"model": "pocket", "r": 2.5}, r"r: 2\.5 is not a rank"),
+        ({"model": "pocket", "r": float("inf")}, r"r: inf is not a rank"),
+        ({"model": "pocket", "r": "eight"}, r"r: eight is not a rank"),
         (
             {"model": "pocket", "targets": "q_porj"},
             r"targets: 'q_porj' is not known\. Did you mean 'q_proj'\?",
@@ -280,9 +277,7 @@ def test_a_count_takes_less_than_ten_milliseconds() -> None:
 
 
 def test_the_pockets_facts_are_those_of_the_shipped_model() -> None:
-    shipped = json.loads(
-        (FACTS.parent / "models" / "pocket-base" / "config.json").read_text(encoding="utf-8")
-    )
+    shipped = json.loads((FACTS.parent / "models" / "pocket-base" / "config.json").read_text(encoding="utf-8"))
     for key, value in facts_of("pocket")["config"].items():
         if key not in ("rope_theta", "rms_norm_eps"):
             assert shipped[key] == value, key

@@ -171,6 +171,8 @@ def test_a_run_costs_what_its_operations_cost() -> None:
         ({"quant": "nf5"}, r"quant: 'nf5' is not known"),
         ({"batch": 0}, r"batch: 0 is not allowed\. Use a whole number from 1"),
         ({"seq_len": 1.5}, r"seq_len: 1\.5 is not a whole number"),
+        ({"seq_len": float("inf")}, r"seq_len: inf is not a whole number"),
+        ({"gpus": "two"}, r"gpus: 'two' is not a whole number"),
         ({"gpus": 4}, r"sharding: 4 GPUs with sharding none\. Use ddp"),
         ({"r": 0}, r"r: 0 is not a rank"),
         ({"batch": 60_000, "seq_len": 60_000}, r"batch × seq_len is 3,600,000,000 tokens"),
