@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -56,22 +58,51 @@ def build(studio: Studio, lesson: Lesson) -> None:
             "<h4>The whole road</h4>" + road_html(road(), own_road() if studio.manager.pair.key == "pocket" else {})
         )
         known = gr.State(())
-        timer = gr.Timer(LOOK)
+        timer = gr.Timer(LOOK, active=False)  # nobody looks for runs before the tab was opened
+        frame.tab.select(lambda: gr.Timer(active=True), None, [timer], **_QUIET)
+        listed = [known, runs, merged]
+        gr.on([frame.tab.select, timer.tick], run_lister(studio), listed, listed, **_QUIET)
+        asked = Asked()
         gr.on(
-            [frame.tab.select, timer.tick], run_lister(studio), [known, runs, merged], [known, runs, merged], **_QUIET
-        )
-        asking = gr.on(
             [ask.click, prompt.submit],
-            asker(studio),
+            asker(studio, asked),
             [prompt, runs, temperature, length, seed],
             [answers],
             concurrency_limit=None,
             **_QUIET,
         )
-        stop.click(None, None, None, cancels=[asking], api_visibility="private")
+        stop.click(asked.stop, None, None, queue=False, **_QUIET)
         measure.click(merger(studio), [merged, prompt], [merge], concurrency_limit=2, **_QUIET)
         frame.take_home(script_writer(studio), [prompt, runs, length], "swap_adapters.py", "Script")
         frame.take_home(command_writer(studio), [runs], "serve.sh", "Serving command")
+
+
+class Asked:
+    """What each visitor is being answered, so that Stop ends it and the columns say so."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, threading.Event] = {}
+
+    @contextmanager
+    def running(self, request: gr.Request | None) -> Iterator[threading.Event]:
+        """The event that `stop` sets while this visitor is answered."""
+        visitor, event = _visitor(request), threading.Event()
+        self._events[visitor] = event
+        try:
+            yield event
+        finally:
+            if self._events.get(visitor) is event:
+                del self._events[visitor]
+
+    def stop(self, request: gr.Request | None = None) -> None:
+        """End what this visitor is being answered, if anything."""
+        event = self._events.get(_visitor(request))
+        if event is not None:
+            event.set()
+
+
+def _visitor(request: gr.Request | None) -> str:
+    return (request.session_hash if request else None) or ""
 
 
 def run_lister(studio: Studio) -> Callable[..., tuple[Any, Any, Any]]:
@@ -101,11 +132,18 @@ def run_lister(studio: Studio) -> Callable[..., tuple[Any, Any, Any]]:
     return look
 
 
-def asker(studio: Studio) -> Callable[..., Iterator[str]]:
+def asker(studio: Studio, asked: Asked) -> Callable[..., Iterator[str]]:
     """The handler that streams the columns, and then proves the base."""
 
     @shows_input_errors
-    def ask(prompt: str, runs: list[str], temperature: float, length: int, seed: int) -> Iterator[str]:
+    def ask(
+        prompt: str,
+        runs: list[str],
+        temperature: float,
+        length: int,
+        seed: int,
+        request: gr.Request | None = None,
+    ) -> Iterator[str]:
         from pipelines.comparison import side_by_side
         from pipelines.completion import Sampling
 
@@ -115,10 +153,15 @@ def asker(studio: Studio) -> Callable[..., Iterator[str]]:
         titles = _headings(studio, models)
         notes = [""] * len(models)
         drawn, columns = 0.0, ()
-        for columns in side_by_side(studio.manager, prompt, models, Sampling(length, temperature, seed)):
-            if time.monotonic() - drawn >= REDRAW:
-                drawn = time.monotonic()
-                yield answers_html(titles, columns, notes)
+        with asked.running(request) as stopped:
+            sampling = Sampling(length, temperature, seed)
+            for columns in side_by_side(studio.manager, prompt, models, sampling, stopped):
+                if time.monotonic() - drawn >= REDRAW:
+                    drawn = time.monotonic()
+                    yield answers_html(titles, columns, notes)
+        if stopped.is_set():
+            yield answers_html(titles, columns, notes)
+            return
         notes[0] = '<p class="proof quiet">Reading the base from disk once more, to compare …</p>'
         yield answers_html(titles, columns, notes)
         notes[0] = _proof(studio, prompt, columns[0])

@@ -57,11 +57,21 @@ def test_a_second_look_changes_nothing_that_a_person_has_chosen(studio: Studio) 
 
 
 def test_the_columns_stream_and_the_base_is_proven_last(studio: Studio) -> None:
-    seen = list(stage.asker(studio)("What is 1+1?", ["run:one", "run:full"], 0.0, 12, 0))
+    seen = list(stage.asker(studio, stage.Asked())("What is 1+1?", ["run:one", "run:full"], 0.0, 12, 0))
     assert "✓ It is the base." in seen[-1] and "none of 1 attached" in seen[-1]
     assert seen[-1].count('class="answer answer-chat"') == 3
     assert seen[-1].count("tokens/s") >= 1
     assert 'aria-busy="true"' not in seen[-1]
+
+
+def test_stop_ends_the_columns_of_this_visitor_and_says_so(studio: Studio) -> None:
+    asked = stage.Asked()
+    answers = stage.asker(studio, asked)("What is 1+1?", [], 1.0, 120, 0)
+    next(answers)
+    asked.stop()
+    end = list(answers)[-1]
+    assert end.count("stopped by you") == 2 and 'aria-busy="true"' not in end and "It is the base" not in end
+    asked.stop()  # nothing is running any more
 
 
 @pytest.mark.parametrize(
@@ -75,7 +85,7 @@ def test_the_columns_stream_and_the_base_is_proven_last(studio: Studio) -> None:
 )
 def test_what_cannot_be_asked_is_a_sentence(studio: Studio, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(gr.Error) as raised:
-        list(stage.asker(studio)(*arguments))
+        list(stage.asker(studio, stage.Asked())(*arguments))
     assert message in str(raised.value)
 
 
