@@ -118,8 +118,10 @@ class _Pass:
         for row in rows:
             self._rows += 1
             if not row.fault and len(self._shown) < MAX_SHOWN_ROWS and self._room > 0:
-                self._shown.append(row.value)
-                self._room -= len(str(row.value))
+                # Parquet has dates and bytes, which JSON and so the page have not.
+                text = json.dumps(row.value, ensure_ascii=False, default=str)
+                self._shown.append(json.loads(text))
+                self._room -= len(text)
             if self._progress and self._rows % 1000 == 0:
                 self._progress(self._rows)
             yield row

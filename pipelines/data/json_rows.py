@@ -21,6 +21,27 @@ _TOO_LONG_FAULT = f"The row is longer than {MAX_ROW_BYTES // 2**20} MB"
 _WRAPPERS = ("data", "train", "rows", "examples", "instances", "items", "conversations", "records", "samples")
 # Where reading may go on after a broken item of a list.
 _NEXT_ITEM = re.compile(r"[}\]]\s*,\s*(?=[{\[])")
+_HALF = re.compile("[\\ud800-\\udfff]")
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def decode(text: str) -> Any:
+    """The value of JSON text. NaN, which is no JSON, becomes null; half a character, which no file can hold, U+FFFD.
+
+    Raises ValueError, or RecursionError for a value that is nested too deeply.
+    """
+    return _whole(text, json.loads(text, parse_constant=_nothing))
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def _whole(text: str, value: Any) -> Any:
+    if not _ESCAPED_HALF.search(text):
+        return value
+    # A pair of halves is one character by now, and stays.
+    return json.loads(_HALF.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
 
 
 def lines(text: io.TextIOWrapper) -> Iterator[str]:
@@ -51,8 +72,8 @@ def json_lines(text: io.TextIOWrapper, name: str, only_lines: bool) -> Iterator[
     reader = lines(text)
     first = next((line for line in reader if line.strip()), "")
     try:
-        value = json.loads(first.rstrip())
-    except ValueError as error:
+        value = decode(first.rstrip())
+    except (ValueError, RecursionError) as error:
         if not only_lines and first is not _TOO_LONG and first.lstrip()[:1] == "{" and _open(first):
             yield from _json_object(first, text, name)
             return
@@ -81,7 +102,7 @@ def _json_row(number: int, line: str) -> RawRow:
     if line is _TOO_LONG:
         return RawRow(number, None, _TOO_LONG_FAULT)
     try:
-        return RawRow(number, json.loads(line.rstrip()))
+        return RawRow(number, decode(line.rstrip()))
     except (ValueError, RecursionError) as error:
         return RawRow(number, None, _json_fault(error))
 
@@ -101,14 +122,14 @@ def _json_object(first: str, text: io.TextIOWrapper, name: str) -> Iterator[RawR
             "Write one object per line (JSONL), or a list.",
         )
     try:
-        yield from _unwrapped(json.loads(whole))
+        yield from _unwrapped(decode(whole))
         return
     except json.JSONDecodeError as error:
         fault = f"The file is not JSON: {error.msg.lower()} in line {error.lineno}, column {error.colno}"
         # Pretty-printed objects one after the other are not JSON, but common and unambiguous.
         values, rest = _several(whole)
-    except RecursionError:
-        fault, values, rest = "The JSON is nested too deeply", [], ""
+    except (ValueError, RecursionError):
+        fault, values, rest = "The JSON is nested too deeply, or has a number that is too long", [], ""
     for number, value in enumerate(values, start=1):
         yield RawRow(number, value)
     if rest or not values:
@@ -124,7 +145,7 @@ def _several(whole: str) -> tuple[list[Any], str]:
             return values, ""
         try:
             value, end = decoder.raw_decode(rest)
-        except ValueError:
+        except (ValueError, RecursionError):
             return values, rest
         values.append(value)
         position = len(whole) - len(rest) + end
@@ -165,7 +186,7 @@ def json_list(text: io.TextIOWrapper) -> Iterator[RawRow]:
 
     After an item that is broken, reading goes on at the next one that can be found.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=_nothing)
     window = text.read(_CHUNK).lstrip("\ufeff \t\r\n")[1:]
     number, finished = 0, False
     while True:
@@ -182,6 +203,8 @@ def json_list(text: io.TextIOWrapper) -> Iterator[RawRow]:
             return
         except json.JSONDecodeError as error:
             complete, fault = False, f"{error.msg.lower()} at its character {error.pos + 1}"
+        except ValueError:
+            complete, fault = False, "a number is too long"
         if not complete and not finished and len(window) <= MAX_ROW_BYTES:
             # Growing by the window's own length keeps the retries of one long item linear in all.
             chunk = text.read(max(_CHUNK, len(window)))
@@ -190,7 +213,7 @@ def json_list(text: io.TextIOWrapper) -> Iterator[RawRow]:
             continue
         number += 1
         if not fault:
-            yield RawRow(number, value)
+            yield RawRow(number, _whole(window[:end], value))
             window = window[end:]
             continue
         following = _NEXT_ITEM.search(window)

@@ -58,7 +58,7 @@ def nested(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     # pyarrow gives lists; a pandas reader gives arrays.
     return value.tolist() if hasattr(value, "tolist") else value

@@ -43,7 +43,7 @@ def test_a_sound_conversation_has_no_problem(turns: tuple[str, ...]) -> None:
         (("user: Hi", "assistant: The mitochondria is the powerhouse of the"), Kind.CUT, "ends on 'the'"),
         (("user: Hi", "assistant: Apples, pears,"), Kind.CUT, "ends on ','"),
         (("user: Hi", "assistant: ```python\nprint("), Kind.CUT, "inside a code block"),
-        (("user: Hi", "assistant: " + "So it went for a while. " * 10 + "And then they came up"), Kind.CUT, "full stop"),
+        (("user: Hi", "assistant: " + "So it went for a while. " * 10 + "And then they came"), Kind.CUT, "full stop"),
         (("user: Hi",), Kind.ROLES, "Nobody answers"),
         (("assistant: Hi", "user: Hi", "assistant: Yes"), Kind.ROLES, "assistant speaks first"),
         (("user: Hi", "user: Hello?", "assistant: Yes"), Kind.ROLES, "Two user turns follow each other"),

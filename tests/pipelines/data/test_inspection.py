@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipelines.data import inspection as module
 from pipelines.data.cleaning import clean, first_conversations, preview
@@ -162,3 +164,27 @@ def test_progress_hears_how_many_rows_were_read(tmp_path: Path) -> None:
 
     inspect(rows(), "rows", tmp_path / "out.jsonl", progress=heard.append)
     assert heard == [1000, 2000]
+
+
+NAMES = (
+    "messages conversations conversation data role content from value text prompt completion response instruction "
+    "input output context question answer inputs targets chosen rejected message_id parent_id replies system tools "
+    "tool_calls history weight"
+).split()
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from(("", "user", "gpt", "Hi there", "[1", '["a"]', "{}")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ANYTHING, min_size=1, max_size=5))
+def test_any_rows_are_conversations_or_problems_and_never_a_crash(tmp_path: Path, rows: list[Any]) -> None:
+    found, lines = look(tmp_path, rows)
+    assert found.stats.rows == len(rows)
+    assert len(found.flags) == len(lines.read_text(encoding="utf-8").splitlines()) == found.stats.conversations
+    assert all(1 <= problem.row <= len(rows) for problem in found.problems)

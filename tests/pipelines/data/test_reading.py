@@ -143,3 +143,15 @@ def test_parquet_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch
     pyarrow.parquet.write_table(pyarrow.table({"text": ["x" * 1000] * 100}), tmp_path / "bomb.parquet")
     with pytest.raises(InputError, match="unpacks to"):
         values(tmp_path / "bomb.parquet")
+
+
+def test_half_a_character_becomes_the_one_that_says_so_and_a_whole_one_stays(write: Write) -> None:
+    rows = [{"a": "\ufffd"}, {"a": "🌍"}]
+    assert values(write("rows.jsonl", '{"a": "\\ud800"}\n{"a": "\\ud83c\\udf0d"}\n')) == rows
+    assert values(write("rows.json", '[{"a": "\\ud800"}, {"a": "\\ud83c\\udf0d"}]')) == rows
+
+
+def test_what_is_no_json_number_is_nothing_or_a_fault(write: Write) -> None:
+    assert values(write("rows.jsonl", '{"a": NaN}\n{"a": -Infinity}\n')) == [{"a": None}, {"a": None}]
+    assert list(faults(write("long.jsonl", '{"a": 1}\n{"a": ' + "9" * 5000 + "}\n"))) == [2]
+    assert list(faults(write("long.json", '[{"a": 1}, {"a": ' + "9" * 5000 + "}]"))) == [2]
