@@ -137,7 +137,7 @@ def batcher(studio: Studio) -> Callable[..., str]:
     @shows_input_errors
     def draw(messages: list[dict[str, Any]], template: str, model: str, length: int, kind: str) -> str:
         from pipelines.batches import packed, padded
-        from pipelines.data import lesson_rows
+        from pipelines.data.lesson import lesson_rows
         from pipelines.labels import label
         from pipelines.loss_mask import template_for
         from pipelines.templates import render
