@@ -305,8 +305,8 @@ def _split(piece: Piece, heads: set[str], tails: set[str], seen: Sequence[_Seen]
     made = [Piece("block", f"set turn = {piece.text}")]
     end = ""
     if len(tails) == 1:
-        tail = len(next(iter(tails)))
-        end = f"-{tail}" if tail else ""
+        after = len(next(iter(tails)))
+        end = f"-{after}" if after else ""
     elif all(not tail.strip() for tail in tails):
         made.append(Piece("block", "set turn_end = turn.rstrip() | length"))
         end = "turn_end"
