@@ -54,7 +54,11 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
     """Draw it; what other tabs set too (rank, alpha, targets, data) follows them."""
     with gr.Row():
         model = gr.Dropdown(
-            _models(studio), value="base", label="Model", info="what is trained; the base has never seen a chat"
+            _models(studio),
+            value="base",
+            label="Model",
+            allow_custom_value=True,
+            info="what is trained: one of the pair, or the key of another model of this studio",
         )
         method = gr.Radio(
             METHODS, value="lora", label="Method",

@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def choose_device() -> str:
-    """cuda, mps or cpu, the first that is there."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def load_tokenizer(model: TrainedModel) -> PreTrainedTokenizerBase:
     """The tokenizer of the base, with a padding token: its own where it has one, else its end token.
 

@@ -40,7 +40,7 @@ def plan(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> Plan:
     return Plan(config, model, trim(rows, config))
 
 
-def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> RunDirectory:
+def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager, device: str = "auto") -> RunDirectory:
     """Write the directory of a new run, with status queued. Raises InputError, and then leaves nothing behind."""
     if asked.resume_from:
         return _resume(asked, RunDirectory.open(runs_dir, asked.resume_from), runs_dir)
@@ -48,7 +48,7 @@ def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) ->
     run = RunDirectory.create(runs_dir)
     try:
         planned.rows.write(run.path)
-        run.configure(planned.config, planned.model)
+        run.configure(planned.config, planned.model, device)
         run.set_status("queued")
     except BaseException:
         shutil.rmtree(run.path, ignore_errors=True)
@@ -130,7 +130,7 @@ def _resume(asked: FinetuneConfig, old: RunDirectory, runs_dir: Path) -> RunDire
         # Hard links: the files of a checkpoint are never changed, and it may be gigabytes.
         shutil.copytree(checkpoint, run.path / "resume", copy_function=_link)
         _copy_curve(old, run, step)
-        run.configure(replace(before, max_steps=steps, resume_from=old.id), old.model)
+        run.configure(replace(before, max_steps=steps, resume_from=old.id), old.model, old.record["device"])
         run.set_status("queued")
     except BaseException:
         shutil.rmtree(run.path, ignore_errors=True)

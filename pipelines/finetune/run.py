@@ -87,12 +87,13 @@ class RunDirectory:
 
     # Configuration and rows
 
-    def configure(self, config: FinetuneConfig, model: TrainedModel) -> None:
-        """Write what the run is: from here on it is listed."""
+    def configure(self, config: FinetuneConfig, model: TrainedModel, device: str = "auto") -> None:
+        """Write what the run is: from here on it is listed. `device`: auto, cpu, cuda or mps."""
         record = {
             "run_id": self.id,
             "created": time.time(),
             "model": model.key,
+            "device": device,
             "base": asdict(model),
             "config": config.as_dict(),
         }
@@ -100,7 +101,7 @@ class RunDirectory:
 
     @property
     def record(self) -> dict[str, Any]:
-        """config.json as it is: run_id, created (seconds since 1970), model (its name), base, config."""
+        """config.json as it is: run_id, created (seconds since 1970), model (its name), device, base, config."""
         return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
 
     @property

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -18,8 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.preparing import Plan, plan, prepare_run
+from pipelines.finetune.rows import collect
 from pipelines.finetune.run import ENDED, RunDirectory
 from pipelines.finetune.view import RunView, view
 from pipelines.settings import Settings
@@ -39,7 +42,7 @@ class FinetuneService:
         self._settings, self._manager, self._at_once = settings, manager, at_once
         self._runs_dir = settings.runs_dir.resolve()
         self._queue: deque[str] = deque()
-        self._working: dict[str, subprocess.Popen[str]] = {}
+        self._working: dict[str, WarmWorker] = {}
         self._warm: WarmWorker | None = None
         self._change = threading.Condition()
         self._dispatcher: threading.Thread | None = None
@@ -52,7 +55,7 @@ class FinetuneService:
         asked = config if isinstance(config, FinetuneConfig) else FinetuneConfig.from_dict(config)
         if asked.resume_from:
             self._care(RunDirectory.open(self._runs_dir, asked.resume_from))
-        run = prepare_run(asked, self._runs_dir, self._manager)
+        run = prepare_run(asked, self._runs_dir, self._manager, self._settings.device)
         self._enqueue(run.id)
         return run.id
 
@@ -100,6 +103,8 @@ class FinetuneService:
         for run in reversed(RunDirectory.all(self._runs_dir)):
             if self._care(run) == "queued" and not run.worker_alive():
                 self._enqueue(run.id)
+        with contextlib.suppress(InputError):
+            collect(FinetuneConfig(), self._runs_dir)  # the lesson's rows are read once and kept
         with self._change:
             self._start_warm()
 
@@ -143,12 +148,12 @@ class FinetuneService:
                     return
                 run = RunDirectory(self._runs_dir / self._queue.popleft())
                 try:
-                    process = self._hand_over(run)
+                    worker = self._hand_over(run)
                 except OSError as error:
                     run.set_status("failed", f"No worker could be started: {error}. Close other programs first.")
                     continue
-                self._working[run.id] = process
-            threading.Thread(target=self._watch, args=(run, process), name=f"run-{run.id[:6]}", daemon=True).start()
+                self._working[run.id] = worker
+            threading.Thread(target=self._watch, args=(run, worker), name=f"run-{run.id[:6]}", daemon=True).start()
 
     def _busy(self) -> int:
         """How many runs are being trained in this directory, by workers of ours or of a studio before us."""
@@ -156,15 +161,16 @@ class FinetuneService:
         others = [run for run in runs if run.id not in self._working and run.worker_alive()]
         return len(self._working) + sum(run.status() not in ENDED for run in others)
 
-    def _hand_over(self, run: RunDirectory) -> subprocess.Popen[str]:
+    def _hand_over(self, run: RunDirectory) -> WarmWorker:
         warm = self._warm if self._warm and self._warm.process.poll() is None else WarmWorker()
         self._warm = None
         warm.begin(run.path)
-        return warm.process
+        return warm
 
-    def _watch(self, run: RunDirectory, process: subprocess.Popen[str]) -> None:
+    def _watch(self, run: RunDirectory, worker: WarmWorker) -> None:
         """Wait for the worker's end, say why if it did not, and keep the next one ready."""
-        code = process.wait()
+        code = worker.process.wait()
+        worker.keep_log(run.path / "worker.log")
         if run.status() not in ENDED:
             self._fail(run, _how_it_ended(code))
         with self._change:
@@ -199,12 +205,13 @@ class WarmWorker:
 
     def __init__(self) -> None:
         self.ready = threading.Event()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker does
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.finetune.worker", "--warm"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._log,
             text=True,
             # A signal meant for the studio, such as Ctrl-C in its terminal, is not meant for a run.
             start_new_session=True,
@@ -224,6 +231,13 @@ class WarmWorker:
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         self.process.terminate()
+
+    def keep_log(self, path: Path) -> None:
+        """Write what it said before it had a run of its own to write into: why its imports failed, if they did."""
+        if not path.exists():
+            self._log.seek(0)
+            path.write_bytes(self._log.read())
+        self._log.close()
 
     def _wait_for_ready(self) -> None:
         assert self.process.stdout is not None

@@ -18,10 +18,11 @@ from pipelines.finetune.arguments import lora_arguments, sft_arguments
 from pipelines.finetune.card import model_card
 from pipelines.finetune.conversations import Examples, build_examples
 from pipelines.finetune.evaluate import answer_all, score
-from pipelines.finetune.loading import choose_device, end_token_ids, load_base, load_tokenizer
+from pipelines.finetune.loading import end_token_ids, load_base, load_tokenizer
 from pipelines.finetune.recorder import Clock, recorder
 from pipelines.finetune.rows import Rows
 from pipelines.finetune.run import RunDirectory
+from pipelines.models.device import choose_device
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
@@ -33,7 +34,7 @@ def train(run: RunDirectory, clock: Clock) -> str:
     Raises InputError for what a person can mend (rows without answers, memory); anything else is a fault.
     """
     config, model_info = run.config, run.model
-    device = choose_device()
+    device = choose_device(run.record["device"])
     run.append("phase", text="loading the model")
     tokenizer = load_tokenizer(model_info)
     model = load_base(model_info, config, device)
