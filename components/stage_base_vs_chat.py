@@ -52,7 +52,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         answers = gr.HTML(_INVITATION, elem_id="answers")
         with gr.Row(elem_classes="ask"):
             merged = gr.Dropdown([], value=None, label="Merge an adapter", info="into a copy of its base", scale=5)
-            measure = gr.Button("Merge and measure", scale=0, min_width=210)
+            measure = gr.Button("Merge", scale=0, min_width=120)
         merge = gr.HTML(_NO_MERGE, elem_id="merge")
         gr.HTML(
             "<h4>The whole road</h4>" + road_html(road(), own_road() if studio.manager.pair.key == "pocket" else {})

@@ -133,6 +133,10 @@ def prove_base(manager: ModelManager, prompt: str, name: str = "base") -> BasePr
         resident = _logits(lease, ids)
         attached = lease.attached
         with manager.fresh(name) as copy:
+            if copy.stamp != lease.stamp:
+                raise InputError(
+                    f"the files of {lease.spec.title} were replaced while it was in use", name, "Ask again."
+                )
             difference = float((_logits(copy, ids) - resident).abs().max())
     return BaseProof(attached, active, difference, resident.numel(), time.perf_counter() - begin)
 

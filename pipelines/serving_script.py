@@ -99,8 +99,9 @@ def serving_command(base: ModelSpec, runs: Sequence[ModelSpec]) -> str:
         fits = next((size for size in _VLLM_RANKS if size >= rank), rank)
         modules = " ".join(f"{_name(run)}={run.source}/adapter" for run in adapters)
         options += ["--enable-lora", f"--max-lora-rank {fits}", f"--lora-modules {modules}"]
-        first = adapters[0]
-        options.append(f"--chat-template {first.source}/adapter/chat_template.jinja")
+        # vLLM takes one template for all; an adapter is trained with its own, so a base's would garble it.
+        if adapters[0].adapter and (adapters[0].adapter / "chat_template.jinja").is_file():
+            options.append(f"--chat-template {adapters[0].source}/adapter/chat_template.jinja")
     lines.append(" \\\n  ".join(options) + " &")
     asked = _name(adapters[0]) if adapters else "base"
     lines += [

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.models.resident import Adapter, Resident
 from pipelines.models.spec import ModelSpec
+from pipelines.models.weights import Stamp
 
 
 class Lease:
@@ -42,6 +43,11 @@ class Lease:
     def weight_bytes(self) -> int:
         """Bytes of the model without adapters."""
         return self._resident.weight_bytes
+
+    @property
+    def stamp(self) -> Stamp:
+        """Of the files that the weights were read from."""
+        return self._resident.stamp
 
     @property
     def context_length(self) -> int:

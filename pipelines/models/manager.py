@@ -18,7 +18,7 @@ from pipelines.models.names import Names
 from pipelines.models.resident import Adapter, Resident
 from pipelines.models.shelf import Shelf
 from pipelines.models.spec import Gauge, ModelSpec, ModelStatus, Pair
-from pipelines.models.weights import stored_weights
+from pipelines.models.weights import stamp, stored_weights
 from pipelines.settings import Settings
 
 _MAX_TOKENIZERS = 64  # kept; a tokenizer of a large vocabulary takes some 50 MiB
@@ -127,6 +127,8 @@ class ModelManager:
         pinned: bool = False,
     ) -> Resident:
         weights = spec.weights
+        if weights.folder is not None:
+            self._shelf.drop_stale(weights.key, stamp(weights.folder))
         return self._flights.borrow(weights.key, lambda flight: self._load(weights, flight), progress, cancel, pinned)
 
     def _load(self, spec: ModelSpec, flight: Flight) -> tuple[Resident, int]:
@@ -142,7 +144,10 @@ class ModelManager:
         self._shelf.reserve(spec.key, need, lambda: flight.report(0.1, "waiting for memory"))
         try:
             flight.report(0.8, "reading the weights")
-            return load_model(spec, folder, parameters, self._device), need
+            read = stamp(folder)
+            resident = load_model(spec, folder, parameters, self._device)
+            resident.stamp = read
+            return resident, need
         except BaseException:
             self._shelf.unreserve(need)
             raise
@@ -165,7 +170,8 @@ class ModelManager:
         if folder is None:
             may_download = self._may_download(spec.weights)
             folder = locate(spec.weights, may_download, lambda *_: None, threading.Event())
-        key = str(folder)
+        changed = max((file.stat().st_mtime_ns for file in folder.glob("token*")), default=0)
+        key = f"{folder} {changed}"
         if key not in self._tokenizers:
             if len(self._tokenizers) >= _MAX_TOKENIZERS:
                 self._tokenizers.clear()

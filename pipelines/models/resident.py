@@ -17,6 +17,7 @@ from typing import Any
 from pipelines.errors import InputError
 from pipelines.models.spec import ModelSpec
 from pipelines.models.turns import FairLock
+from pipelines.models.weights import Stamp
 
 MAX_ADAPTERS = 16  # attached at once; the least recently used one that nobody leases makes room
 _WHERE = "model"
@@ -38,6 +39,7 @@ class Resident:
     def __init__(self, spec: ModelSpec, model: Any, device: str) -> None:
         self.spec, self.model, self.device = spec, model, device
         self.leases = 0
+        self.stamp: Stamp = ()  # of the files that were read
         self.weight_bytes = _bytes_of(model)
         self._lock = FairLock()
         self._peft: Any = None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from pipelines.errors import InputError
 from pipelines.models.resident import Resident
+from pipelines.models.weights import Stamp
 
 POLL = 0.05  # seconds between two looks at a cancel event while waiting
 _WHERE = "model"
@@ -48,6 +49,13 @@ class Shelf:
                 resident.leases += 1
                 self._residents.move_to_end(key)
             return resident
+
+    def drop_stale(self, key: str, now: Stamp) -> None:
+        """Forget a model whose files were replaced since, unless it is in use."""
+        with self.changed:
+            resident = self._residents.get(key)
+            if resident is not None and resident.leases == 0 and resident.stamp != now:
+                del self._residents[key]
 
     def release(self, resident: Resident) -> None:
         """Give one lease back."""

@@ -36,6 +36,15 @@ def stored_weights(folder: Path, where: str = "model") -> StoredWeights:
     return StoredWeights(parameters, size)
 
 
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def stamp(folder: Path) -> Stamp:
+    """Name, time of change and size of the weights: another stamp, another model."""
+    found = ((file.name, file.stat()) for file in sorted(folder.glob("*.safetensors")))
+    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in found)
+
+
 def is_complete(folder: Path) -> bool:
     """Whether a folder holds a configuration and all its safetensors."""
     try:

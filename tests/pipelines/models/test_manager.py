@@ -175,6 +175,20 @@ def test_a_failed_loading_frees_its_room_and_is_tried_again(tiny_pair):
         assert lease.context_length == 128
 
 
+def test_a_model_whose_files_were_replaced_is_read_again(tiny_pair, loads):
+    import shutil
+
+    manager = ModelManager(tiny_pair.settings)
+    with manager.lease("base") as lease:
+        old = lease.model
+        shutil.copy(tiny_pair.instruct / "model.safetensors", tiny_pair.base)
+        with manager.lease("base") as other:
+            assert other.model is old  # never under somebody's feet
+    with manager.lease("base") as lease:
+        assert lease.model is not old
+    assert loads == ["tiny-base", "tiny-base"]
+
+
 def test_a_tokenizer_comes_without_the_weights(tiny_pair, loads):
     manager = ModelManager(tiny_pair.settings)
     assert manager.tokenizer("base")("a")["input_ids"][0] == 0
