@@ -65,7 +65,8 @@ def build(studio: Studio, lesson: Lesson) -> None:
         table = gr.HTML("", min_height=200)
         gr.HTML(f"<h4>The chapter's figures</h4>{draw.claims_html(lora_claims())}")
         asked = [model, pasted, r, alpha, targets, dora, rslora, save]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # A count takes a millisecond: nobody waits for another visitor's.
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
         gr.on(
             [frame.tab.select, *(component.change for component in asked)],
             view,
@@ -142,8 +143,8 @@ def _low_rank(studio: Studio, frame: StageFrame, r: gr.Slider, quiet: dict[str, 
         return
     gr.HTML(
         "<h4>Is the change really of low rank?</h4>"
-        '<p class="quiet">The instruct model was made from the base model by full fine-tuning. This is what that did '
-        "to one of its matrices: how much of the change lies in its first directions, the most that a LoRA "
+        '<p class="quiet">The instruct model was made from the base model by training every weight. This is what '
+        "that did to one of its matrices: how much of the change lies in its first directions, the most that a LoRA "
         "of that rank could hold.</p>"
     )
     name = gr.Dropdown(names, value=names[-1], label="Weight of the running pair")

@@ -60,7 +60,8 @@ def build(studio: Studio, lesson: Lesson) -> None:
         terms = gr.HTML("", min_height=300)
         gr.HTML("<h4>GPUs that hold it, and what the run costs</h4>")
         table = gr.HTML("", min_height=300)
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # An estimate takes a millisecond: nobody waits for another visitor's.
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
         asked = list(controls.components)
         gr.on(
             [frame.tab.select, *(component.change for component in [*asked, controls.tokens])],

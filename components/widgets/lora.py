@@ -94,7 +94,7 @@ def matrices_html(row: ModuleRow) -> str:
         f'<text x="0" y="16">W  {outputs:,} × {inputs:,}</text>'
         f'<text x="{left_b:.1f}" y="16">B</text><text x="{left_a:.1f}" y="16">A  {rank:,} × {inputs:,}</text>'
     )
-    width, height = left_a + w + 8, top + max(h, 20.0) + 6
+    width, height = left_a + max(w + 8, 120.0), top + max(h, 20.0) + 6
     name = row.name.rpartition("{}.")[2]
     ratio = each[0] / each[1]
     return (
@@ -177,5 +177,15 @@ def change_html(change: WeightChange, r: int) -> str:
         '<span class="figure-label">effective rank of the change</span></li>'
         f'<li><span class="figure-large">{100 * change.relative:.2g} %</span>'
         '<span class="figure-label">size of the change against the weight</span></li></ul>'
-        f"{chart}"
+        f"{chart}{_verdict(change, full)}"
     )
+
+
+def _verdict(change: WeightChange, full: int) -> str:
+    """What the effective rank says about LoRA's assumption, in this matrix."""
+    if change.effective_rank > full / 4:
+        return (
+            '<p class="quiet">This change is not of low rank. A LoRA that does as well has not copied it, but found '
+            "another, narrower one.</p>"
+        )
+    return '<p class="quiet">This change is of low rank: few directions hold nearly all of it.</p>'
