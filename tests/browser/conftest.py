@@ -86,10 +86,10 @@ def end_studio(process: subprocess.Popen[str]) -> int:
     """Ask it to end, as a service manager would; returns its exit status."""
     process.send_signal(signal.SIGTERM)
     try:
-        return process.wait(timeout=20)
+        return process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
-        raise AssertionError("the studio did not end within 20 seconds of SIGTERM") from None
+        raise AssertionError("the studio did not end within 60 seconds of SIGTERM") from None
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from tests.browser.conftest import CHROMIUM, FLAGS, ROOT, end_studio, start_stud
 PICTURES = ROOT / "docs" / "screenshots"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 TALLEST = {"desktop": 1800, "phone": 2600}  # pixels of a picture; below is left off
-PATIENCE = 180_000  # milliseconds
+PATIENCE = 600_000  # milliseconds; Practice trains while the picture waits
 
 
 def problem(page: Page) -> None:
