@@ -152,7 +152,8 @@ def asker(studio: Studio, asked: Asked) -> Callable[..., Iterator[str]]:
         models = ["base", "instruct", *runs]
         titles = _headings(studio, models)
         notes = [""] * len(models)
-        drawn, columns = 0.0, ()
+        drawn = 0.0
+        columns: tuple[Answer, ...] = ()
         with asked.running(request) as stopped:
             sampling = Sampling(length, temperature, seed)
             for columns in side_by_side(studio.manager, prompt, models, sampling, stopped):
