@@ -49,7 +49,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
             )
             whitespace = gr.Checkbox(False, label="Whitespace", info="draw spaces and newlines")
         figures = gr.HTML("", min_height=84)
-        tokens = gr.HTML("", min_height=120)
+        tokens = gr.HTML('<p class="quiet">The tokens appear as soon as the model is loaded.</p>', min_height=120)
         warnings = gr.HTML("")
         gr.HTML("<h4>What TRL's assistant_only_loss would train on</h4>")
         trl = gr.HTML("", min_height=30)
