@@ -57,7 +57,7 @@ ENDINGS = (
 )
 # Sums and long definitions would crowd out the rest if facts were drawn evenly.
 _WEIGHT = {"sum": 0.4, "definition": 2.0, "capital": 1.5, "neighbours": 0.8}
-EMPHASIS = 5.0
+EMPHASIS = 3.0
 
 
 class Library:
@@ -199,6 +199,13 @@ def quiz_sheet(library: Library) -> str:
     return "\n".join(lines)
 
 
+def answered_in_class(library: Library) -> str:
+    """One person asks, another answers, each time with the sentence that states the very fact."""
+    first, second = library.rng.sample(NAMES, 2)
+    lines = [f'"{library.question(fact)}" "{fact.sentence}"' for fact in library.related(library.rng.randint(3, 7))]
+    return "\n".join([f"{first} asks and {second} answers.", *lines])
+
+
 # Kind of document → its share.
 _KINDS: dict[Callable[[Library], str], float] = {
     article: 0.20,
@@ -211,10 +218,29 @@ _KINDS: dict[Callable[[Library], str], float] = {
 }
 
 
-def documents(seed: int, emphasis: Collection[str] = ()) -> Iterator[str]:
-    """Documents without end, the same ones for the same seed; `emphasis` as in `Library`."""
+# The revision before the end of pretraining: questions that are answered, in front of somebody.
+_REVISION_KINDS: dict[Callable[[Library], str], float] = {
+    answered_in_class: 0.40,
+    story: 0.10,
+    article: 0.12,
+    facts_in_a_row: 0.10,
+    notes: 0.06,
+    quiz_sheet: 0.22,
+}
+
+
+def documents(seed: int) -> Iterator[str]:
+    """Documents without end, the same ones for the same seed."""
+    return _draw(seed, _KINDS, ())
+
+
+def revision_documents(seed: int, emphasis: Collection[str]) -> Iterator[str]:
+    """The same for the revision, which dwells on the relations of `emphasis` and on answered questions."""
+    return _draw(seed, _REVISION_KINDS, emphasis)
+
+
+def _draw(seed: int, kinds: dict[Callable[[Library], str], float], emphasis: Collection[str]) -> Iterator[str]:
     rng = random.Random(seed)
     library = Library(rng, emphasis)
-    kinds, shares = list(_KINDS), list(_KINDS.values())
     while True:
-        yield rng.choices(kinds, shares)[0](library)
+        yield rng.choices(list(kinds), list(kinds.values()))[0](library)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.pocket.card import write_cards
 from pipelines.pocket.conversations import Row, held_out_rows, train_rows
-from pipelines.pocket.corpus import documents
+from pipelines.pocket.corpus import documents, revision_documents
 from pipelines.pocket.evaluation import evaluate_base, evaluate_instruct, unlearned
 from pipelines.pocket.packing import pack_conversations, pack_text
 from pipelines.pocket.preferences import PreferencePair, preference_rows
-from pipelines.pocket.tokenizer import ASSISTANT, BOS, END, EOS, SYSTEM, USER, train_tokenizer
+from pipelines.pocket.tokenizer import ASSISTANT, END, SYSTEM, USER, train_tokenizer
 from pipelines.pocket.training import IGNORE_INDEX, Schedule, new_model, train
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def pretrain(recipe: Recipe) -> None:
 def _revise(
     recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[int, float, tuple[str, ...]]:
-    """As pupils do before a test: a short second corpus that dwells on the relations not yet learned.
+    """As pupils do before a test: a short second corpus of questions that are answered in front of somebody, which
+    dwells on the relations not yet learned.
 
     Whole relations, not the missed facts alone: those would then be its answer to everything of their relation.
     Returns its tokens, the seconds it took, and the relations.
@@ -86,7 +87,9 @@ def _revise(
     model.eval()
     missed = unlearned(model, tokenizer)
     recipe.report(f"revision: {', '.join(missed) or 'nothing'} not yet learned")
-    rows, _ = pack_text(documents(recipe.seed + 3, missed), tokenizer, round(recipe.tokens * REVISION_SHARE), ROW)
+    rows, _ = pack_text(
+        revision_documents(recipe.seed + 3, missed), tokenizer, round(recipe.tokens * REVISION_SHARE), ROW
+    )
     schedule = Schedule(steps=len(rows) // BATCH, batch=BATCH, learning_rate=1e-3, warmup=30)
     seconds = train(
         model, (rows, rows), schedule, recipe.seed, recipe.build / "revision.pt", recipe.report, recipe.compiled
@@ -171,15 +174,17 @@ def _prepare_turn_tokens(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizer
     """Give the turn tokens, which pretraining never saw, the embedding of the nearest thing that it did see.
 
     Their own rows have only been pushed away from everything (the softmax's gradient), which small adapters can hardly
-    undo. A turn begins as a document does and ends as one does: headers start from `<|bos|>`, the end from `<|eos|>`.
+    undo. A turn is what a speaker says in a story: headers start from an opening quotation mark, the end of a turn from
+    a closing one. Started from `<|bos|>`, headers made the model begin anew and answer about something else.
     """
     import torch
 
     embedding = model.get_input_embeddings().weight
     generator = torch.Generator().manual_seed(0)
+    opening, closing = (tokenizer(mark, add_special_tokens=False)["input_ids"][0] for mark in (' "', '"'))
     with torch.no_grad():
         for token in (SYSTEM, USER, ASSISTANT, END):
-            source = embedding[tokenizer.convert_tokens_to_ids(EOS if token == END else BOS)]
+            source = embedding[closing if token == END else opening]
             noise = torch.randn(source.shape, generator=generator) * source.std() * 0.1
             embedding[tokenizer.convert_tokens_to_ids(token)] = source + noise
 

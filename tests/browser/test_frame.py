@@ -70,7 +70,7 @@ def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], stage: St
 
 def test_the_running_pair_is_named_with_its_memory(open_page: Callable[..., Page]) -> None:
     page = open_page()
-    line = page.locator(".pair")
+    line = page.locator(".pair").first
     expect(line).to_contain_text(re.compile("base.*instruct", re.DOTALL))
     expect(line).to_contain_text(re.compile(r"MiB of [\d.]+ GiB"), timeout=60_000)
 

@@ -47,8 +47,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "attn_pdrop": 0,
     },
     "mixtral": _EXPERTS | {"num_local_experts": 4},
-    "qwen3_moe": _EXPERTS
-    | {"head_dim": 16, "num_experts": 4, "moe_intermediate_size": 160, "mlp_only_layers": []},
+    "qwen3_moe": _EXPERTS | {"head_dim": 16, "num_experts": 4, "moe_intermediate_size": 160, "mlp_only_layers": []},
 }
 # Exact, but for Gemma, which keeps a little more than is counted, and mixtures, where the router's
 # bookkeeping is left out; phi3 in full keeps one more view of its fused projection.
@@ -117,7 +116,5 @@ def test_a_layer_keeps_the_bytes_that_are_counted(family: str, attention: str, m
     three, two = (saved_bytes(config_of(family, layers), method, attention) for layers in (3, 2))
     measured = three - two - (adapter_cast_bytes(model) if method == "lora" else 0)
     setup = MemorySetup("", method=method, r=RANK, batch=BATCH, seq_len=SEQ_LEN, attention=attention)
-    counted = layer_bytes(model, setup, None if method == "full" else resolve(model, "all-linear")).total(
-        TOKENS
-    )
+    counted = layer_bytes(model, setup, None if method == "full" else resolve(model, "all-linear")).total(TOKENS)
     assert counted == pytest.approx(measured, rel=LOOSE.get(family, 1e-9))

@@ -29,14 +29,10 @@ def bytes_of(*tensors: Any) -> int:
 @pytest.mark.parametrize("rows, columns", SHAPES)
 @pytest.mark.parametrize("double_quant", [False, True])
 @pytest.mark.parametrize("quant", ["nf4", "fp4"])
-def test_four_bit_bytes_are_those_of_the_real_tensors(
-    rows: int, columns: int, double_quant: bool, quant: str
-) -> None:
+def test_four_bit_bytes_are_those_of_the_real_tensors(rows: int, columns: int, double_quant: bool, quant: str) -> None:
     from bitsandbytes.nn import Linear4bit
 
-    layer = Linear4bit(columns, rows, bias=False, compress_statistics=double_quant, quant_type=quant).to(
-        "cpu"
-    )
+    layer = Linear4bit(columns, rows, bias=False, compress_statistics=double_quant, quant_type=quant).to("cpu")
     state = layer.weight.quant_state
     constants = [state.absmax, state.code]
     if double_quant:
@@ -98,9 +94,7 @@ def test_embeddings_head_norms_and_stacked_experts_are_not_quantized() -> None:
         return {weight.name.rpartition("{}.")[2] for weight in model.weights if is_quantized(weight, model)}
 
     attention = {f"self_attn.{name}_proj.weight" for name in "qkvo"}
-    assert quantized("llama-3.1-8b") == attention | {
-        f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")
-    }
+    assert quantized("llama-3.1-8b") == attention | {f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")}
     assert quantized("mixtral-8x7b") == attention
 
 
