@@ -37,8 +37,8 @@ def pack_conversations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whole conversations into rows of `length`, none cut: the rest of a row is padding with label −100.
 
-    Conversations longer than a row are left out. A later conversation in a row sees the earlier ones; each begins
-    with `<|bos|>`, as the documents of pretraining did.
+    Conversations longer than a row are left out. Each begins with `<|bos|>`, at which
+    training can keep it from seeing the ones before it.
     """
     import numpy as np
 

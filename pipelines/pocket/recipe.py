@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROW = 256
 TOKENIZER_DOCUMENTS = 25_000
-SFT_EPOCHS = 5
+SFT_EPOCHS = 2
 BATCH = 16
 REVISION_SHARE = 0.17
 
@@ -105,10 +105,19 @@ def instruct(recipe: Recipe) -> None:
     rows = train_rows(recipe.seed)
     labelled = (_labelled(tokenizer, row) for row in rows)
     packed = pack_conversations(labelled, tokenizer.pad_token_id, ROW)
-    schedule = Schedule(steps=SFT_EPOCHS * (len(packed[0]) // BATCH), batch=BATCH, learning_rate=8e-4, warmup=50)
+    schedule = Schedule(steps=SFT_EPOCHS * (len(packed[0]) // BATCH), batch=BATCH, learning_rate=3e-4, warmup=20)
     model = LlamaForCausalLM.from_pretrained(recipe.base, dtype="float32")
     recipe.report(f"instruct: {len(rows):,} conversations, {schedule.steps} steps")
-    seconds = train(model, packed, schedule, recipe.seed, recipe.build / "instruct.pt", recipe.report, recipe.compiled)
+    seconds = train(
+        model,
+        packed,
+        schedule,
+        recipe.seed,
+        recipe.build / "instruct.pt",
+        recipe.report,
+        recipe.compiled,
+        separator=tokenizer.bos_token_id,
+    )
     save(model, tokenizer, recipe.instruct)
     supervised = int((packed[1] != IGNORE_INDEX).sum())
     figures = {"examples": len(rows), "epochs": SFT_EPOCHS, "seconds": round(seconds)}
