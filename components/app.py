@@ -54,6 +54,8 @@ _LINK = """() => {
 def build(studio: Studio) -> gr.Blocks:
     """The whole page, not yet served. Imports nothing that loads models."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        # First, so that no event of the page takes an endpoint's name and leaves it `stop_2`.
+        api.register(studio)
         lesson = Lesson()
         with gr.Row(elem_classes="masthead"):
             gr.HTML(f"<h1>{TITLE}</h1>", elem_classes="title")
@@ -66,7 +68,6 @@ def build(studio: Studio) -> gr.Blocks:
         keys = json.dumps([stage.key for stage in STAGES])
         page.load(None, None, [tabs], js=_OPEN_LINKED % keys, api_visibility="private")
         lesson.connect()
-        api.register(studio)
     return page
 
 
