@@ -112,9 +112,9 @@ class Lesson:
             )
 
 
-# The stored state arrives when the browser has read its storage, which may be after the page's own load event, so
-# it is the state's first change that restores. Every later one comes from these components themselves.
-_MINE = "globalThis.lessonRestored = true"
+# The stored state arrives when the browser has read its storage: after the page's own load event, and after a first
+# change that carries the default. So every change restores until a person has touched one of these components.
+_MINE = "globalThis.lessonTouched = true"
 
 
 def _spread(key: str, others: int) -> str:
@@ -130,12 +130,12 @@ def _set(key: str, value: Any, bound: int) -> str:
 
 
 def _restore(keys: list[str]) -> str:
-    """JavaScript: the stored value of each key, or its default where an older studio had none; once."""
+    """JavaScript: the stored value of each key, or its default where an older studio had none."""
     defaults = json.dumps(DEFAULTS, ensure_ascii=False)
     kept = _many(['{__type__: "update"}'] * len(keys))
     values = _many([f"all[{json.dumps(key)}]" for key in keys])
     return (
-        f"(state) => {{ if (globalThis.lessonRestored) return {kept}; {_MINE}; "
+        f"(state) => {{ if (globalThis.lessonTouched) return {kept}; "
         f"const all = {{...{defaults}, ...state}}; return {values}; }}"
     )
 

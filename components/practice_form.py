@@ -123,7 +123,6 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
                 None,
                 label="Steps",
                 precision=0,
-                minimum=1,
                 placeholder=_CHOSEN,
                 info="time grows in proportion; too many learn the rows by heart",
             )
@@ -138,7 +137,6 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
                 None,
                 label="Batch size",
                 precision=0,
-                minimum=1,
                 placeholder=_CHOSEN,
                 info="conversations at once: memory and time of a step grow, gradients get steadier",
             )
@@ -153,7 +151,6 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
                 None,
                 label="Maximum length",
                 precision=0,
-                minimum=8,
                 placeholder=_CHOSEN,
                 info="tokens; longer conversations are cut; memory grows with it",
             )
@@ -181,7 +178,6 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
                 None,
                 label="Look every … steps",
                 precision=0,
-                minimum=1,
                 placeholder=_CHOSEN,
                 info="held-out questions are answered, and a checkpoint is written; more looks take time",
             )
@@ -192,12 +188,16 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
     )  # fmt: skip
 
 
+_EMPTY_IS_ZERO = frozenset({"learning_rate", "max_steps", "batch_size", "max_length", "eval_steps"})
+
+
 def config_of(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     """The form's values as a configuration: empty numbers are left to the model, empty rows of the table left out."""
     config = dict(zip(names, values, strict=True))
     rows = [[str(cell or "").strip() for cell in row] for row in config["pairs"] or []]
     config["pairs"] = [{"instruction": row[0], "response": row[1]} for row in rows if any(row)]
-    return {key: value for key, value in config.items() if value is not None}
+    # An empty number field that has been drawn arrives as 0, which none of these can be.
+    return {key: value for key, value in config.items() if value is not None and (value or key not in _EMPTY_IS_ZERO)}
 
 
 def _models(studio: Studio) -> list[tuple[str, str]]:

@@ -73,11 +73,3 @@ def test_the_running_pair_is_named_with_its_memory(open_page: Callable[..., Page
     line = page.locator(".pair").first
     expect(line).to_contain_text(re.compile("base.*instruct", re.DOTALL))
     expect(line).to_contain_text(re.compile(r"MiB of [\d.]+ GiB"), timeout=60_000)
-
-
-def test_a_prompt_survives_a_reload(open_page: Callable[..., Page]) -> None:
-    page = open_page("/?tab=problem")
-    page.get_by_label("Prompt", exact=True).fill("Who wrote Hamlet?")
-    page.wait_for_timeout(500)
-    page.reload()
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("Who wrote Hamlet?")

@@ -52,7 +52,7 @@ def test_a_wrong_name_is_said_and_the_drawing_stays(lora: Page) -> None:
     targets = lora.locator("#stage-lora").get_by_label("target_modules").first
     targets.fill("q_porj")
     targets.press("Enter")
-    expect(lora.get_by_text("Did you mean 'q_proj'?")).to_be_visible()
+    expect(lora.get_by_text("Did you mean 'q_proj'?").first).to_be_visible()
     expect(lora.locator(".printed:visible")).to_contain_text(ALL_LINEAR)
 
 
