@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.labels import label
+from pipelines.labels import IGNORE_INDEX, label
 from pipelines.messages import parse_messages
 from pipelines.templates import TemplateEntry, catalogue, get_template, render
 from pipelines.templates.canonical import pieces_of, source_of
@@ -20,6 +20,9 @@ from tests.pipelines.templates.conversations import CONVERSATIONS, TOOLS
 KEYS = [entry.key for entry in catalogue()]
 # Not offered: a thinking block that the message holds begins with the very text that the generation prompt ends with.
 WITHOUT = ["nemotron3-nano"]
+# This template writes no stop token, so the answer's last character ends the block; of a character of several tokens
+# transformers' mask then keeps the first token only.
+CUT_SHORT = ["glm4-moe"]
 
 
 def test_nearly_the_whole_catalogue_can_be_marked() -> None:
@@ -45,7 +48,9 @@ def test_trl_trains_on_exactly_our_mask(key: str, tiny_tokenizer: Any) -> None:
             continue
         ids, labels = trl_labels(messages, replace(entry, jinja=marked.jinja), tiny_tokenizer, tools)
         assert ids == ours.input_ids, name
-        assert labels == ours.labels, name
+        differing = [pair for pair in zip(labels, ours.labels, strict=True) if pair[0] != pair[1]]
+        cut_short = key in CUT_SHORT and all(theirs == IGNORE_INDEX for theirs, _ in differing)
+        assert not differing or cut_short, name
         compared += 1
     assert compared > 15
 
