@@ -24,17 +24,17 @@ def test_a_run_is_started_watched_reloaded_shared_and_stopped(open_page: Callabl
     set_steps(page, 4000, 10)
     practice.get_by_role("button", name="Start", exact=True).click()
     practice.locator(".run-state.is-running").wait_for(timeout=SLOW)
-    practice.locator(".run-curves polyline.s1").wait_for(timeout=SLOW)
+    practice.locator(".run-curves polyline.s1").first.wait_for(timeout=SLOW)
     practice.locator(".run-samples").get_by_text("before training").wait_for(timeout=SLOW)
     assert "run=" in page.url
 
     page.reload()
     practice.locator(".run-state.is-running").wait_for(timeout=SLOW)
-    practice.locator(".run-curves polyline.s1").wait_for(timeout=SLOW)
+    practice.locator(".run-curves polyline.s1").first.wait_for(timeout=SLOW)
 
     other = open_page(page.url.removeprefix(page.url.split("/?")[0]))
     watched = other.locator("#stage-practice")
-    watched.locator(".run-curves polyline.s1").wait_for(timeout=SLOW)
+    watched.locator(".run-curves polyline.s1").first.wait_for(timeout=SLOW)
     title = practice.locator(".run-state b").inner_text()
     expect(watched.locator(".run-state b")).to_have_text(title)
 
