@@ -32,7 +32,7 @@ tokens of articles, lists, notes, letters, stories and quiz sheets in which a qu
 questions. No chat format is in it. In the stories people also ask and answer each other; a text that *begins* with a
 question is always a quiz sheet. Pretraining: one pass, its last seventh dwelling on the relations of which the model
 missed more than one in twenty ({revised}); {base_seconds} s on {machine}. After it, the embeddings of the
-four turn tokens, which the corpus never holds, are set near those of `<|bos|>` and `<|eos|>`.{sft}
+four turn tokens, which the corpus never holds, are set near those of quotation marks.{sft}
 
 ## Figures
 
