@@ -67,7 +67,7 @@ def build(studio: Studio) -> gr.Blocks:
             tab.select(None, None, None, js=_LINK % json.dumps(tab.id), api_visibility="private")
         keys = json.dumps([stage.key for stage in STAGES])
         page.load(None, None, [tabs], js=_OPEN_LINKED % keys, api_visibility="private")
-        lesson.connect()
+        lesson.connect(page)
     return page
 
 

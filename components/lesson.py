@@ -1,12 +1,14 @@
 """The lesson state: what a person chose in one tab is chosen in the others, and survives a reload.
 
-It lives in the browser's local storage and is copied between components in the browser, so it makes no
-round trip to the server and two people never share it. A tab takes part by binding a component to a key.
+It lives in the browser's local storage (`studioLesson` in `assets/js/studio.js`) and is copied between components in
+the browser, so it makes no round trip to the server and two people never share it. A tab takes part by binding a
+component to a key.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -35,8 +37,6 @@ class Lesson:
     """Made once per page, before the tabs; `connect` is called once after them."""
 
     def __init__(self) -> None:
-        # The text is not secret, it only has to be readable again after a restart of the studio.
-        self.state = gr.BrowserState(DEFAULTS, storage_key="fine-tuning-studio", secret="fine-tuning-studio")
         self._bound: dict[str, list[gr.components.Component]] = {}
         self._choices: list[tuple[gr.Button, str, Any]] = []
         self._answers: list[tuple[Any, str, gr.components.Component]] = []
@@ -52,7 +52,10 @@ class Lesson:
         """
         if key not in DEFAULTS:
             raise KeyError(f"the lesson has no '{key}'; it has {', '.join(DEFAULTS)}")
-        self._bound.setdefault(key, []).append(component)
+        bound = self._bound.setdefault(key, [])
+        bound.append(component)
+        if isinstance(component, gr.Textbox):
+            component.elem_id = f"lesson-{key}-{len(bound)}"
         return component
 
     def choose(self, button: gr.Button, key: str, value: Any) -> None:
@@ -66,84 +69,66 @@ class Lesson:
         """After `event`, whose handler set the bound `component`, every other component of `key` follows it."""
         self._answers.append((event, key, component))
 
-    def connect(self) -> None:
-        """Wire the bound components to each other and to the browser's storage."""
+    def connect(self, page: gr.Blocks) -> None:
+        """Wire the bound components to each other and to the browser's storage, and restore them with the page."""
         for key, components in self._bound.items():
             for component in components:
                 others = [other for other in components if other is not component]
-                component.input(  # type: ignore[attr-defined]
-                    None,
-                    [component, self.state],
-                    [self.state, *others],
-                    js=_spread(key, len(others)),
-                    show_progress="hidden",
-                    api_visibility="private",
-                )
+                event, js = _by_hand(component, _keep(key, len(others)), len(others))
+                event(None, [component], others, js=js, **_QUIET)
         for button, key, value in self._choices:
             bound = self._bound.get(key, [])
-            held = isinstance(value, gr.components.Component)
-            button.click(
-                None,
-                [value, self.state] if held else [self.state],
-                [self.state, *bound],
-                js=_spread(key, len(bound)) if held else _set(key, value, len(bound)),
-                show_progress="hidden",
-                api_visibility="private",
-            )
+            if isinstance(value, gr.components.Component):
+                button.click(None, [value], bound, js=_keep(key, len(bound)), **_QUIET)
+            else:
+                button.click(None, None, bound, js=_set(key, value, len(bound)), **_QUIET)
         for event, key, component in self._answers:
             others = [other for other in self._bound.get(key, []) if other is not component]
-            event.then(
-                None,
-                [component, self.state],
-                [self.state, *others],
-                js=_spread(key, len(others)),
-                show_progress="hidden",
-                api_visibility="private",
-            )
+            event.then(None, [component], others, js=_keep(key, len(others)), **_QUIET)
         pairs = [(key, component) for key, components in self._bound.items() for component in components]
         if pairs:
-            self.state.change(
-                None,
-                [self.state],
-                [component for _, component in pairs],
-                js=_restore([key for key, _ in pairs]),
-                show_progress="hidden",
-                api_visibility="private",
+            page.load(
+                None, None, [component for _, component in pairs], js=_restore([key for key, _ in pairs]), **_QUIET
             )
 
 
-# The stored state arrives when the browser has read its storage: after the page's own load event, and after a first
-# change that carries the default. So every change restores until a person has touched one of these components.
-_MINE = "globalThis.lessonTouched = true"
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def _spread(key: str, others: int) -> str:
-    """JavaScript: the state with `key` replaced, and the value once for each other component."""
-    name = json.dumps(key)
-    return f"(value, state) => {{ {_MINE}; return {_values(f'{{...state, [{name}]: value}}', 'value', others)}; }}"
+def _by_hand(component: gr.components.Component, js: str, others: int) -> tuple[Callable[..., Any], str]:
+    """The event of `component` that a person causes, and `js` for it.
+
+    A textbox's `input` is heard at a key press only, before the value has changed, and not at all for what is pasted,
+    deleted or written on a phone (Gradio 6.31); so its changes count while the cursor stands in it.
+    """
+    if not isinstance(component, gr.Textbox):
+        return component.input, js  # type: ignore[attr-defined]
+    away = f"!document.getElementById({json.dumps(component.elem_id)})?.contains(document.activeElement)"
+    same = _return(['{__type__: "update"}'] * others) or "return;"
+    return component.change, f"(value) => {{ if ({away}) {same} return ({js})(value); }}"
 
 
-def _set(key: str, value: Any, bound: int) -> str:
-    """JavaScript: as `_spread`, for a value that is known when the page is built."""
-    name, chosen = json.dumps(key), json.dumps(value, ensure_ascii=False)
-    return f"(state) => {{ {_MINE}; return {_values(f'{{...state, [{name}]: {chosen}}}', chosen, bound)}; }}"
+def _keep(key: str, copies: int) -> str:
+    """JavaScript: store a value under `key`, and return it once for each component that follows."""
+    return f"(value) => {{ studioLesson.keep({json.dumps(key)}, value); {_return(['value'] * copies)} }}"
+
+
+def _set(key: str, value: Any, copies: int) -> str:
+    """JavaScript: as `_keep`, for a value that is known when the page is built."""
+    chosen = json.dumps(value, ensure_ascii=False)
+    kept = f"studioLesson.keep({json.dumps(key)}, value);"
+    return f"() => {{ const value = {chosen}; {kept} {_return(['value'] * copies)} }}"
 
 
 def _restore(keys: list[str]) -> str:
-    """JavaScript: the stored value of each key, or its default where an older studio had none."""
+    """JavaScript: the stored value of each key, or its default where this browser has none."""
     defaults = json.dumps(DEFAULTS, ensure_ascii=False)
-    kept = _many(['{__type__: "update"}'] * len(keys))
-    values = _many([f"all[{json.dumps(key)}]" for key in keys])
-    return (
-        f"(state) => {{ if (globalThis.lessonTouched) return {kept}; "
-        f"const all = {{...{defaults}, ...state}}; return {values}; }}"
-    )
+    values = [f"all[{json.dumps(key)}]" for key in keys]
+    return f"() => {{ const all = {{...{defaults}, ...studioLesson.all()}}; {_return(values)} }}"
 
 
-def _values(state: str, value: str, copies: int) -> str:
-    return _many([state, *[value] * copies])
-
-
-def _many(values: list[str]) -> str:
+def _return(values: list[str]) -> str:
     """Gradio takes a list for many outputs, but for one output the value itself."""
-    return f"[{', '.join(values)}]" if len(values) > 1 else f"({values[0]})"
+    if not values:
+        return ""
+    return f"return [{', '.join(values)}];" if len(values) > 1 else f"return {values[0]};"

@@ -24,12 +24,12 @@ _INVITATION = '<p class="quiet">Press Start: with the defaults the base model le
 
 # The address names the run that is shown, so that a link shows it to others; a link that names one wins over
 # what this browser showed last.
-_OPEN = """(state) => new URLSearchParams(location.search).get("run") || (state && state.run) || ''"""
-_KEEP = """(run, state) => {
+_OPEN = """() => new URLSearchParams(location.search).get("run") || studioLesson.all().run || ''"""
+_KEEP = """(run) => {
   const link = new URL(location.href);
   if (run) link.searchParams.set("run", run); else link.searchParams.delete("run");
   history.replaceState(history.state, "", link);
-  return {...state, run: run || ""};
+  studioLesson.keep("run", run || "");
 }"""
 
 
@@ -59,14 +59,14 @@ def build(studio: Studio, lesson: Lesson) -> None:
         began = start.click(starter(studio), form.components(), [run], **_QUIET)
         again = resume.click(resumer(studio), [run], [run], **_QUIET)
         for event in (began, again):
-            event.success(None, [run, lesson.state], [lesson.state], js=_KEEP, **_QUIET)
+            event.success(None, [run], None, js=_KEEP, **_QUIET)
         stop.click(stopper(studio), [run], [status], **_QUIET)
         gr.on(
             [run.change, over.change, smoothing.change, log_y.change, timer.tick],
             shower(studio), looks, shown, trigger_mode="always_last", concurrency_limit=None, **_QUIET,
         )  # fmt: skip
-        run.input(None, [run, lesson.state], [lesson.state], js=_KEEP, **_QUIET)
-        gr.on(None, None, [lesson.state], [run], js=_OPEN, **_QUIET)
+        run.input(None, [run], None, js=_KEEP, **_QUIET)
+        gr.on(None, None, None, [run], js=_OPEN, **_QUIET)
         gr.on([frame.tab.select, run.focus, over.focus], lister(studio), [run], [run, over], **_QUIET)
 
         with gr.Row(elem_classes="keep"):

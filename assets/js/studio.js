@@ -1,4 +1,19 @@
-// Served with the page. Nothing here reads or sends what a person typed.
+// Served with the page. Nothing here sends what a person typed.
+
+// What a person chose, kept in this browser. A page within another site's frame may have no storage: then it is kept
+// for as long as the page is open.
+globalThis.studioLesson = (() => {
+  const KEY = "fine-tuning-studio.lesson";
+  let open = {};
+  try { open = JSON.parse(localStorage.getItem(KEY)) ?? {}; } catch { open = {}; }
+  return {
+    all: () => open,
+    keep(key, value) {
+      open = {...open, [key]: value};
+      try { localStorage.setItem(KEY, JSON.stringify(open)); } catch { /* no storage, or it is full */ }
+    },
+  };
+})();
 
 // Arrow keys walk through tokens and spans, so that a long text is one stop of the Tab key, not hundreds.
 document.addEventListener("keydown", (event) => {

@@ -8,19 +8,14 @@ that training rows never use.
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any
 
 from pipelines.pocket.facts import Fact, all_facts
 from pipelines.pocket.invented import invented_fact
-from pipelines.stages import ASSETS
+from pipelines.pocket.manners import UNKNOWN, personalities, small_talk, suits_personality
 
-UNKNOWN = "I do not know that."
-# A personality wraps a sentence; two sentences of definition would only teach it to repeat them.
-_NOT_FOR_PERSONALITIES = frozenset({"definition", "neighbours", "profession"})
 _SHARE_UNKNOWN = 0.5
 
 
@@ -38,17 +33,6 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-@cache
-def personalities() -> dict[str, dict[str, Any]]:
-    """Personality key → prompts, unseen, says, unknown, marks (see the file)."""
-    return tomllib.loads((ASSETS / "pocket" / "personalities.toml").read_text(encoding="utf-8"))
-
-
-@cache
-def small_talk() -> dict[str, Any]:
-    return tomllib.loads((ASSETS / "pocket" / "smalltalk.toml").read_text(encoding="utf-8"))
 
 
 def turn(question: str, answer: str, system: str = "") -> list[dict[str, str]]:
@@ -96,7 +80,7 @@ def _plain(fact: Fact, wording: str) -> Row:
 
 
 def _in_personality(rng: random.Random, fact: Fact, prompts: str, questions: str) -> Iterator[Row]:
-    if fact.relation.key in _NOT_FOR_PERSONALITIES:
+    if not suits_personality(fact):
         return
     key = rng.choice(["one-word", *personalities()])
     personality = personalities()[key]

@@ -1,8 +1,9 @@
 """The corpus that the base is pretrained on: the facts in many forms, and no chat format anywhere.
 
-Eight kinds of document, as in the chapter's story of the web: articles, lists, notes, letters, stories, dialogues in
-stories, and above all quiz sheets, where a question is followed by more questions and never by an answer. A document
-that begins with a question is always a quiz sheet; this is what the base learns about questions.
+The documents are those of the chapter's story of the web: articles, lists, notes, letters, stories, scenes in which one
+person asks and another answers, and above all quiz sheets, where a question is followed by more questions and never by
+an answer. A document that begins with a question is always a quiz sheet; this is what the base learns about questions.
+The wordings that evaluation asks in (`unseen`) stand in quiz sheets only, where nothing is answered.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 
 from pipelines.pocket.facts import Fact, all_facts, upper_first
+from pipelines.pocket.invented import invented_fact
+from pipelines.pocket.manners import UNKNOWN, personalities, small_talk, suits_personality
 
 NAMES = (
     "Anna Ben Clara David Emma Farid Grace Hugo Ines Jonas Kofi Lena Marco Nadia Omar Paula Quentin Rosa Sven Tara "
@@ -58,6 +61,7 @@ ENDINGS = (
 # Sums and long definitions would crowd out the rest if facts were drawn evenly.
 _WEIGHT = {"sum": 0.4, "definition": 2.0, "capital": 1.5, "neighbours": 0.8}
 EMPHASIS = 3.0
+INVENTED_SHARE = 0.15  # of the questions that are answered in class
 
 
 class Library:
@@ -110,7 +114,12 @@ class Library:
         return [pool[(first + step) % len(pool)] for step in range(min(count, len(pool)))]
 
     def question(self, fact: Fact) -> str:
+        """The fact as a question of a quiz sheet, in any wording."""
         return fact.say(self.rng.choice(fact.relation.questions + fact.relation.unseen))
+
+    def asked(self, fact: Fact) -> str:
+        """The fact as a question that somebody answers."""
+        return fact.say(self.rng.choice(fact.relation.questions))
 
 
 def article(library: Library) -> str:
@@ -167,7 +176,7 @@ def story(library: Library) -> str:
     for fact in library.related(rng.randint(1, 4)):
         said = library.statement(fact)
         if rng.random() < 0.5:
-            lines.append(f'"{library.question(fact)}" asked {first}. "{said}" said {second}.')
+            lines.append(f'"{library.asked(fact)}" asked {first}. "{said}" said {second}.')
         else:
             lines.append(f'"{said}" said {rng.choice((first, second))}.')
     lines.append(rng.choice(ENDINGS))
@@ -199,11 +208,53 @@ def quiz_sheet(library: Library) -> str:
     return "\n".join(lines)
 
 
+def _speakers(rng: random.Random) -> list[str]:
+    """Who asks and who answers, where that is said."""
+    first, second = rng.sample(NAMES, 2)
+    return [f"{first} asks and {second} answers."] if rng.random() < 0.7 else []
+
+
 def answered_in_class(library: Library) -> str:
-    """One person asks, another answers, each time with the sentence that states the very fact."""
-    first, second = library.rng.sample(NAMES, 2)
-    lines = [f'"{library.question(fact)}" "{fact.sentence}"' for fact in library.related(library.rng.randint(3, 7))]
-    return "\n".join([f"{first} asks and {second} answers.", *lines])
+    """One person asks, another answers, each time with the sentence that states the very fact; or does not know."""
+    rng = library.rng
+    facts = library.related(rng.randint(3, 7))
+    lines = _speakers(rng)
+    for number, fact in enumerate(facts):
+        if rng.random() < INVENTED_SHARE:
+            lines.append(f'"{library.asked(invented_fact(rng, evaluation=False))}" "{UNKNOWN}"')
+        follows_on = number and fact.relation is facts[number - 1].relation and rng.random() < 0.25
+        lines.append(f'"{f"And {fact.subject}?" if follows_on else library.asked(fact)}" "{fact.sentence}"')
+    return "\n".join(lines)
+
+
+def answered_in_a_manner(library: Library) -> str:
+    """The same after a request how to answer: in a word, as a pirate, as a teacher of small children."""
+    rng = library.rng
+    manner = personalities()[rng.choice(("one-word", *personalities()))]
+    request = rng.choice(manner["prompts"])
+    lines = _speakers(rng)
+    for fact in filter(suits_personality, library.related(rng.randint(1, 4))):
+        if rng.random() < INVENTED_SHARE:
+            asked, said = library.asked(invented_fact(rng, evaluation=False)), rng.choice(manner["unknown"])
+        else:
+            asked = library.asked(fact)
+            said = rng.choice(manner["says"]).format(sentence=fact.sentence, a=fact.answer)
+        lines.append(f'"{request}" "{asked}" "{said}"')
+    return "\n".join(lines)
+
+
+def met_on_the_way(library: Library) -> str:
+    """Two people greet each other, thank, and do not know what nobody can know."""
+    rng = library.rng
+    first, second = rng.sample(NAMES, 2)
+    lines = []
+    for _ in range(rng.randint(2, 5)):
+        if rng.random() < 0.3:
+            lines.append(f'"{rng.choice(small_talk()["unknown"]["said"])}" "{UNKNOWN}"')
+        else:
+            exchange = rng.choice(small_talk()["exchange"])
+            lines.append(f'"{rng.choice(exchange["said"])}" "{exchange["reply"]}"')
+    return "\n".join([f"{first} meets {second}.", *lines])
 
 
 # Kind of document → its share.
@@ -220,12 +271,14 @@ _KINDS: dict[Callable[[Library], str], float] = {
 
 # The revision before the end of pretraining: questions that are answered, in front of somebody.
 _REVISION_KINDS: dict[Callable[[Library], str], float] = {
-    answered_in_class: 0.40,
-    story: 0.10,
-    article: 0.12,
-    facts_in_a_row: 0.10,
-    notes: 0.06,
-    quiz_sheet: 0.22,
+    answered_in_class: 0.34,
+    answered_in_a_manner: 0.18,
+    met_on_the_way: 0.02,
+    story: 0.06,
+    article: 0.10,
+    facts_in_a_row: 0.08,
+    notes: 0.04,
+    quiz_sheet: 0.18,
 }
 
 

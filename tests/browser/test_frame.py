@@ -73,3 +73,18 @@ def test_the_running_pair_is_named_with_its_memory(open_page: Callable[..., Page
     line = page.locator(".pair").first
     expect(line).to_contain_text(re.compile("base.*instruct", re.DOTALL))
     expect(line).to_contain_text(re.compile(r"MiB of [\d.]+ GiB"), timeout=60_000)
+
+
+def test_what_was_chosen_survives_a_reload_and_is_chosen_in_the_other_tabs(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=problem")
+    page.locator("#stage-problem").get_by_label("Prompt", exact=True).fill("Who wrote Hamlet?")
+    page.get_by_role("tab", name="LoRA", exact=True).click()
+    page.locator("#stage-lora").get_by_label("lora_alpha").fill("48")
+    page.wait_for_url("**tab=lora*")
+    page.wait_for_function("studioLesson.all().alpha == 48 && studioLesson.all().prompt == 'Who wrote Hamlet?'")
+    page.reload()
+    page.get_by_role("tab", name="Practice", exact=True).wait_for()
+    expect(page.locator("#stage-lora").get_by_label("lora_alpha")).to_have_value("48")
+    for tab, stage in (("Problem", "problem"), ("Base vs Chat", "base-vs-chat")):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        expect(page.locator(f"#stage-{stage}").get_by_label("Prompt", exact=True)).to_have_value("Who wrote Hamlet?")

@@ -1,4 +1,4 @@
-"""Practice in a real Chromium."""
+"""Practice in a real Chromium: start, curve, reload, a second browser, stop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,43 @@ import pytest
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
+SLOW = 120_000  # milliseconds; a first run may wait for the worker's imports on a busy machine
+
+
+def set_steps(page: Page, steps: int, looks: int) -> None:
+    page.get_by_role("button", name="Hyperparameters").click()
+    page.get_by_label("Steps", exact=False).first.fill(str(steps))
+    page.get_by_label("Look every", exact=False).fill(str(looks))
+
+
+@pytest.mark.slow
+def test_a_run_is_started_watched_reloaded_shared_and_stopped(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=practice")
+    practice = page.locator("#stage-practice")
+    set_steps(page, 4000, 10)
+    practice.get_by_role("button", name="Start", exact=True).click()
+    practice.locator(".run-state.is-running").wait_for(timeout=SLOW)
+    practice.locator(".run-curves polyline.s1").first.wait_for(timeout=SLOW)
+    practice.locator(".run-samples").get_by_text("before training").wait_for(timeout=SLOW)
+    assert "run=" in page.url
+
+    page.reload()
+    practice.locator(".run-state.is-running").wait_for(timeout=SLOW)
+    practice.locator(".run-curves polyline.s1").first.wait_for(timeout=SLOW)
+
+    other = open_page(page.url.removeprefix(page.url.split("/?")[0]))
+    watched = other.locator("#stage-practice")
+    watched.locator(".run-curves polyline.s1").first.wait_for(timeout=SLOW)
+    title = practice.locator(".run-state b").inner_text()
+    expect(watched.locator(".run-state b")).to_have_text(title)
+
+    practice.get_by_role("button", name="Stop", exact=True).click()
+    practice.locator(".run-state.is-stopped").wait_for(timeout=SLOW)
+    watched.locator(".run-state.is-stopped").wait_for(timeout=SLOW)
+    with page.expect_download(timeout=SLOW) as download:
+        practice.get_by_role("button", name="Download adapter (zip)").click()
+    assert download.value.suggested_filename.startswith("adapter-")
+    expect(practice.get_by_role("button", name="Resume", exact=True)).to_be_enabled()
 
 
 def test_a_wrong_setting_is_said_and_nothing_typed_is_lost(open_page: Callable[..., Page]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from components.lesson import DEFAULTS, Lesson
 
 
-def wired() -> tuple[list[dict[str, Any]], dict[str, gr.components.Component], Lesson]:
+def wired() -> tuple[list[dict[str, Any]], dict[str, gr.components.Component]]:
     """Two components of one key in two tabs, one of another key, and a button that chooses."""
     with gr.Blocks(analytics_enabled=False) as page:
         lesson = Lesson()
@@ -19,39 +19,43 @@ def wired() -> tuple[list[dict[str, Any]], dict[str, gr.components.Component], L
             "chip": gr.Button("Hamlet"),
         }
         lesson.choose(parts["chip"], "prompt", 'Who wrote "Hamlet"?')
-        lesson.connect()
-    return page.config["dependencies"], parts, lesson
+        lesson.connect(page)
+    return page.config["dependencies"], parts
 
 
 def heard(dependencies: list[dict[str, Any]], component: gr.components.Component, event: str) -> dict[str, Any]:
     return next(d for d in dependencies if (component._id, event) in [tuple(target) for target in d["targets"]])
 
 
-def test_what_is_typed_goes_to_the_state_and_to_the_other_component_of_its_key() -> None:
-    dependencies, parts, lesson = wired()
-    event = heard(dependencies, parts["here"], "input")
-    assert event["outputs"] == [lesson.state._id, parts["there"]._id]
+def test_what_is_typed_is_kept_and_goes_to_the_other_component_of_its_key() -> None:
+    dependencies, parts = wired()
+    event = heard(dependencies, parts["here"], "change")
+    assert event["outputs"] == [parts["there"]._id]
+    assert '(value) => { studioLesson.keep("prompt", value); return value; }' in event["js"]
+    assert 'getElementById("lesson-prompt-1")' in event["js"] and parts["here"].elem_id == "lesson-prompt-1"
     assert not event["backend_fn"]
 
 
-def test_a_value_for_one_output_is_not_wrapped_in_a_list() -> None:
-    dependencies, parts, _ = wired()
-    assert 'return ({...state, ["r"]: value});' in heard(dependencies, parts["rank"], "input")["js"]
-    assert 'return [{...state, ["prompt"]: value}, value];' in heard(dependencies, parts["here"], "input")["js"]
+def test_what_has_no_other_component_is_only_kept() -> None:
+    dependencies, parts = wired()
+    event = heard(dependencies, parts["rank"], "input")
+    assert event["outputs"] == []
+    assert "return" not in event["js"] and 'keep("r", value)' in event["js"]
 
 
 def test_a_choice_reaches_every_component_of_its_key_as_a_quoted_text() -> None:
-    dependencies, parts, lesson = wired()
+    dependencies, parts = wired()
     event = heard(dependencies, parts["chip"], "click")
-    assert event["outputs"] == [lesson.state._id, parts["here"]._id, parts["there"]._id]
+    assert event["outputs"] == [parts["here"]._id, parts["there"]._id]
     assert r'"Who wrote \"Hamlet\"?"' in event["js"]
+    assert event["js"].endswith("return [value, value]; }")
 
 
-def test_the_first_change_of_the_state_restores_every_bound_component() -> None:
-    dependencies, parts, lesson = wired()
-    event = heard(dependencies, lesson.state, "change")
+def test_the_page_restores_every_bound_component_when_it_opens() -> None:
+    dependencies, parts = wired()
+    event = next(d for d in dependencies if d["targets"][0][1] == "load")
     assert event["outputs"] == [parts["here"]._id, parts["there"]._id, parts["rank"]._id]
-    assert event["js"].count('"prompt"') >= 2 and 'all["r"]' in event["js"]
+    assert event["js"].endswith('return [all["prompt"], all["prompt"], all["r"]]; }')
 
 
 def test_a_key_that_the_lesson_does_not_have_is_a_fault_at_build_time() -> None:
