@@ -3,7 +3,6 @@
 The documents are those of the chapter's story of the web: articles, lists, notes, letters, stories, scenes in which one
 person asks and another answers, and above all quiz sheets, where a question is followed by more questions and never by
 an answer. A document that begins with a question is always a quiz sheet; this is what the base learns about questions.
-The wordings that evaluation asks in (`unseen`) stand in quiz sheets only, where nothing is answered.
 """
 
 from __future__ import annotations
@@ -107,6 +106,10 @@ class Library:
         wordings = fact.relation.statements
         return fact.sentence if self.rng.random() < 0.34 else fact.say(self.rng.choice(wordings))
 
+    def plain_fact(self) -> Fact:
+        """One fact that can be said in any manner."""
+        return next(fact for fact in iter(lambda: self.draw(1)[0], None) if suits_personality(fact))
+
     def in_order(self, count: int) -> list[Fact]:
         """`count` facts of one relation that stand next to each other in their table, as textbooks ask them."""
         pool = self.by_relation[self.draw(1)[0].relation.key]
@@ -114,12 +117,8 @@ class Library:
         return [pool[(first + step) % len(pool)] for step in range(min(count, len(pool)))]
 
     def question(self, fact: Fact) -> str:
-        """The fact as a question of a quiz sheet, in any wording."""
+        """The fact as a question, in any wording: those that SFT never uses, too."""
         return fact.say(self.rng.choice(fact.relation.questions + fact.relation.unseen))
-
-    def asked(self, fact: Fact) -> str:
-        """The fact as a question that somebody answers."""
-        return fact.say(self.rng.choice(fact.relation.questions))
 
 
 def article(library: Library) -> str:
@@ -176,7 +175,7 @@ def story(library: Library) -> str:
     for fact in library.related(rng.randint(1, 4)):
         said = library.statement(fact)
         if rng.random() < 0.5:
-            lines.append(f'"{library.asked(fact)}" asked {first}. "{said}" said {second}.')
+            lines.append(f'"{library.question(fact)}" asked {first}. "{said}" said {second}.')
         else:
             lines.append(f'"{said}" said {rng.choice((first, second))}.')
     lines.append(rng.choice(ENDINGS))
@@ -221,9 +220,9 @@ def answered_in_class(library: Library) -> str:
     lines = _speakers(rng)
     for number, fact in enumerate(facts):
         if rng.random() < INVENTED_SHARE:
-            lines.append(f'"{library.asked(invented_fact(rng, evaluation=False))}" "{UNKNOWN}"')
+            lines.append(f'"{library.question(invented_fact(rng, evaluation=False))}" "{UNKNOWN}"')
         follows_on = number and fact.relation is facts[number - 1].relation and rng.random() < 0.25
-        lines.append(f'"{f"And {fact.subject}?" if follows_on else library.asked(fact)}" "{fact.sentence}"')
+        lines.append(f'"{f"And {fact.subject}?" if follows_on else library.question(fact)}" "{fact.sentence}"')
     return "\n".join(lines)
 
 
@@ -233,11 +232,12 @@ def answered_in_a_manner(library: Library) -> str:
     manner = personalities()[rng.choice(("one-word", *personalities()))]
     request = rng.choice(manner["prompts"])
     lines = _speakers(rng)
-    for fact in filter(suits_personality, library.related(rng.randint(1, 4))):
+    facts = [fact for fact in library.related(rng.randint(2, 4)) if suits_personality(fact)] or [library.plain_fact()]
+    for fact in facts:
         if rng.random() < INVENTED_SHARE:
-            asked, said = library.asked(invented_fact(rng, evaluation=False)), rng.choice(manner["unknown"])
+            asked, said = library.question(invented_fact(rng, evaluation=False)), rng.choice(manner["unknown"])
         else:
-            asked = library.asked(fact)
+            asked = library.question(fact)
             said = rng.choice(manner["says"]).format(sentence=fact.sentence, a=fact.answer)
         lines.append(f'"{request}" "{asked}" "{said}"')
     return "\n".join(lines)
@@ -259,24 +259,26 @@ def met_on_the_way(library: Library) -> str:
 
 # Kind of document → its share.
 _KINDS: dict[Callable[[Library], str], float] = {
-    article: 0.20,
-    facts_in_a_row: 0.17,
-    list_of: 0.07,
-    notes: 0.10,
-    letter: 0.06,
-    story: 0.15,
-    quiz_sheet: 0.25,
+    article: 0.18,
+    facts_in_a_row: 0.15,
+    list_of: 0.06,
+    notes: 0.09,
+    letter: 0.05,
+    story: 0.11,
+    answered_in_class: 0.09,
+    answered_in_a_manner: 0.05,
+    quiz_sheet: 0.22,
 }
 
 
 # The revision before the end of pretraining: questions that are answered, in front of somebody.
 _REVISION_KINDS: dict[Callable[[Library], str], float] = {
-    answered_in_class: 0.34,
-    answered_in_a_manner: 0.18,
+    answered_in_class: 0.32,
+    answered_in_a_manner: 0.16,
     met_on_the_way: 0.02,
     story: 0.06,
-    article: 0.10,
-    facts_in_a_row: 0.08,
+    article: 0.12,
+    facts_in_a_row: 0.10,
     notes: 0.04,
     quiz_sheet: 0.18,
 }

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 ROW = 256
 TOKENIZER_DOCUMENTS = 25_000
-SFT_EPOCHS = 2
+SFT_EPOCHS = 1
+REPLAY = 1.0
 BATCH = 16
 REVISION_SHARE = 0.17
 
@@ -98,19 +99,26 @@ def _revise(
 
 
 def instruct(recipe: Recipe) -> None:
-    """Full SFT of the base on the training rows; loss on the answers and their end token only."""
+    """Full SFT of the base on the training rows; loss on the answers and their end token only.
+
+    Corpus rows go between (`REPLAY` of them for each row of conversations, loss on all their tokens): trained on
+    conversations alone, so small a model learns the trained entities by heart and loses the held-out ones.
+    """
+    import numpy as np
     from transformers import AutoTokenizer, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(recipe.base)
     rows = train_rows(recipe.seed)
     labelled = (_labelled(tokenizer, row) for row in rows)
-    packed = pack_conversations(labelled, tokenizer.pad_token_id, ROW)
-    schedule = Schedule(steps=SFT_EPOCHS * (len(packed[0]) // BATCH), batch=BATCH, learning_rate=3e-4, warmup=20)
+    inputs, labels = pack_conversations(labelled, tokenizer.pad_token_id, ROW)
+    replay, _ = pack_text(revision_documents(recipe.seed + 4, ()), tokenizer, round(REPLAY * inputs.size), ROW)
+    mixed = np.concatenate([inputs, replay]), np.concatenate([labels, replay])
+    schedule = Schedule(steps=SFT_EPOCHS * (len(mixed[0]) // BATCH), batch=BATCH, learning_rate=3e-4, warmup=20)
     model = LlamaForCausalLM.from_pretrained(recipe.base, dtype="float32")
     recipe.report(f"instruct: {len(rows):,} conversations, {schedule.steps} steps")
     seconds = train(
         model,
-        packed,
+        mixed,
         schedule,
         recipe.seed,
         recipe.build / "instruct.pt",
@@ -119,8 +127,8 @@ def instruct(recipe: Recipe) -> None:
         separator=tokenizer.bos_token_id,
     )
     save(model, tokenizer, recipe.instruct)
-    supervised = int((packed[1] != IGNORE_INDEX).sum())
-    figures = {"examples": len(rows), "epochs": SFT_EPOCHS, "seconds": round(seconds)}
+    supervised = int((labels != IGNORE_INDEX).sum())
+    figures = {"examples": len(rows), "epochs": SFT_EPOCHS, "seconds": round(seconds), "replay_tokens": int(replay.size)}
     note(recipe, "sft", figures | {"supervised_tokens": supervised})
 
 
