@@ -124,7 +124,7 @@ def scatter_html(rows: Sequence[Comparison], score: Accuracy) -> str:
     worst = score.worst
     return (
         f'<ul class="data-figures"><li><span class="figure-large">{score.median:.1%}</span>'
-        f'<span class="figure-label">median error over {score.rows} published runs</span></li>'
+        f'<span class="figure-label">median error over {score.rows} published figures</span></li>'
         f'<li><span class="figure-large">{score.p90:.1%}</span>'
         '<span class="figure-label">nine in ten are within</span></li>'
         f'<li><span class="figure-large">{worst.error:+.0%}</span>'

@@ -1,9 +1,9 @@
 """How good the estimate is: published peaks of real runs beside what is estimated for the same settings.
 
-assets/memory/measured.csv has one run per row, with its source. Roles: "calibration" rows set the constants
-of `overhead` and of compiled layers; "test" rows were not looked at for that and are what the error is
-stated over; "other" rows are shown but not scored, with the reason in their note. Runs with other kernels
-(Unsloth's), with data whose length is not stated, and those that ran out of memory are left out.
+assets/memory/measured.csv has one published figure per row, with its source. Roles: "calibration" rows set the
+constants of `overhead` and of compiled layers; "test" rows were not looked at for that and are what the error is
+stated over; "other" rows are shown but not scored, with the reason in their note. Runs with other kernels (Unsloth's),
+with data whose length is not stated, and those that ran out of memory are left out.
 """
 
 from __future__ import annotations

@@ -16,13 +16,15 @@ from pipelines.memory.setup import MemorySetup
 CONTEXT = int(0.5 * 2**30)
 # Reserved by the caching allocator beyond what is allocated: a constant, and a share of what comes and goes.
 # The single-GPU share puts both of its calibration rows (lf-4096, lf-16384) within their rounding of ± 0.5
-# GB; the share for several GPUs meets fsdp-qlora-b4 and fsdp-lora-b4, where gathers and reductions run on a
-# second stream and hold blocks back.
+# GB; the share for several GPUs lies between what fsdp-qlora-b4 (0.25) and fsdp-lora-b4 (0.20) ask for.
 FRAGMENTED_BASE = int(0.5 * 2**30)
 FRAGMENTED_SHARE = 0.06
-FRAGMENTED_SHARE_DISTRIBUTED = 0.26
-# Layers that FSDP or ZeRO-3 hold in full at once: the one in use and the one fetched ahead.
+FRAGMENTED_SHARE_DISTRIBUTED = 0.225
+# Layers that FSDP or ZeRO-3 hold in full at once: the one in use and the one fetched ahead. The stream that
+# gathers keeps the block of one more: a freed layer's memory comes back when the GPU has passed its event, and
+# two of these may be pending (torch.distributed.fsdp._limiter_utils, _max_num_inflight_all_gathers).
 GATHERED_LAYERS = 2
+PENDING_LAYERS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +51,26 @@ def overhead(model: Architecture, setup: MemorySetup, dynamic: float, adapter_by
     if setup.quantized and setup.quant != "int8":
         allocated += setup.compute_bytes * largest_quantized(model)
         parts.append("one weight matrix dequantized for its product")
-    if setup.sharding in ("zero3", "fsdp") and setup.gpus > 1:
-        allocated += _gathered(model, setup, adapter_bytes)
-        parts.append(f"{GATHERED_LAYERS} layers, embeddings and head gathered in full")
     share = FRAGMENTED_SHARE_DISTRIBUTED if setup.gpus > 1 else FRAGMENTED_SHARE
     fragmentation = FRAGMENTED_BASE + share * dynamic
-    parts.append(f"reserved but unused: 0.5 GiB and {share:.0%} of activations and logits")
+    unused = f"reserved but unused: 0.5 GiB and {share:.1%} of activations and logits"
+    if setup.sharding in ("zero3", "fsdp") and setup.gpus > 1:
+        layer, outside = _units(model, setup, adapter_bytes)
+        allocated += GATHERED_LAYERS * layer + outside
+        fragmentation += PENDING_LAYERS * layer
+        parts.append(f"{GATHERED_LAYERS} layers, embeddings and head gathered in full")
+        unused += ", and one gathered layer that is not handed back yet"
+        if setup.offload:
+            # Each shard is copied to the GPU before it is gathered (FlatParamHandle.pre_unshard), on a stream of
+            # its own, whose blocks no other stream gets: the largest copy stays reserved.
+            fragmentation += max(layer, outside) / setup.gpus
+            unused += ", and the copy of the largest shard that was fetched from the CPU"
+    parts.append(unused)
     return Overhead(CONTEXT, fragmentation, allocated, ", ".join(parts))
 
 
-def _gathered(model: Architecture, setup: MemorySetup, adapter_bytes: float) -> float:
-    """Bytes of the units that are whole on every GPU for a moment."""
+def _units(model: Architecture, setup: MemorySetup, adapter_bytes: float) -> tuple[float, float]:
+    """Bytes of what is gathered together: (one layer with its adapter, everything outside of the layers)."""
     layers, outside = 0.0, 0.0
     for weight in model.weights:
         size: float = weight.size * setup.compute_bytes
@@ -69,5 +80,4 @@ def _gathered(model: Architecture, setup: MemorySetup, adapter_bytes: float) -> 
             layers += size * weight.count
         elif not weight.tied:
             outside += size
-    layers += adapter_bytes
-    return GATHERED_LAYERS * layers / model.dimensions.layers + outside
+    return (layers + adapter_bytes) / model.dimensions.layers, outside

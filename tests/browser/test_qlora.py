@@ -40,8 +40,8 @@ def test_gpus_have_a_verdict_a_price_and_its_date(qlora: Page) -> None:
 
 
 def test_the_error_over_published_runs_is_drawn(qlora: Page) -> None:
-    expect(qlora.locator("#stage-qlora .scatter .dot")).to_have_count(38)
-    expect(qlora.locator("#stage-qlora")).to_contain_text("median error over 28 published runs")
+    expect(qlora.locator("#stage-qlora .scatter .dot")).to_have_count(40)
+    expect(qlora.locator("#stage-qlora")).to_contain_text("median error over 30 published figures")
 
 
 def test_nf4_lies_over_a_real_layer(qlora: Page) -> None:

@@ -91,8 +91,8 @@ def test_several_gpus_without_sharding_each_hold_a_copy() -> None:
 
 def test_the_scatter_has_a_dot_for_each_published_run_and_says_the_error() -> None:
     scatter, claims = compare()
-    assert scatter.count('class="dot role-') == 38
-    assert "median error over 28 published runs" in scatter
+    assert scatter.count('class="dot role-') == 40
+    assert "median error over 30 published figures" in scatter
     for figure in ("840 GB", "145 GB", "40 GB", "35 GB", "75 %", "$10–50", "12+ GPUs", "39.5 GB", "42.7 GB"):
         assert figure in claims
 
