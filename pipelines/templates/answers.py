@@ -28,11 +28,13 @@ class Headers:
 
     def length(self, before: str) -> int:
         """How many characters of `before`, a turn's text up to its first word, are its header."""
-        for header in (self.prompt, self.plain):
+        # Blanks that no prompt gives for free (the space after Llama 2's [/INST]) are the model's to write.
+        plain = self.plain if self.plain.strip() else ""
+        for header in (self.prompt, plain):
             if header and before.startswith(header):
                 return len(header)
-        # Where plain answers have no header but blanks, nothing is one; an unknown header is header as a whole.
-        return len(before) if (self.prompt or self.plain).strip() else 0
+        # Where plain answers have no header, nothing is one; an unknown header is header as a whole.
+        return len(before) if (self.prompt or plain).strip() else 0
 
 
 @dataclass(slots=True)
