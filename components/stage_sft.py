@@ -149,7 +149,9 @@ def batcher(studio: Studio) -> Callable[..., str]:
         make = packed if kind == "Packed" else padded
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         rows = make(labelled, pad, int(length))
-        return rows_html([batch_pieces(row, tokenizer) for row in rows], [row_caption(row) for row in rows])
+        return rows_html(
+            [batch_pieces(row, tokenizer) for row in rows], [row_caption(row, make is packed) for row in rows]
+        )
 
     return draw
 
@@ -172,13 +174,14 @@ def batch_pieces(row: BatchRow, tokenizer: Any) -> list[Piece]:
     ]
 
 
-def row_caption(row: BatchRow) -> str:
-    """What a row holds."""
+def row_caption(row: BatchRow, packed: bool = False) -> str:
+    """What a row holds. packed: whether rows hold several conversations; then TRL keeps those without labels, too."""
     held = sorted({whose + 1 for whose in row.conversations if whose is not None})
     padding = sum(whose is None for whose in row.conversations)
     names = f"conversation{'s' if len(held) > 1 else ''} {', '.join(map(str, held))}"
     learned = sum(name != -100 for name in row.labels)
-    return f"{names}: {len(row.input_ids)} tokens, {learned} supervised, {padding} padding"
+    left_out = "" if learned or packed else "; SFTTrainer leaves such a row out"
+    return f"{names}: {len(row.input_ids)} tokens, {learned} supervised, {padding} padding{left_out}"
 
 
 def marked_template(studio: Studio) -> Callable[..., str]:
