@@ -117,15 +117,20 @@ def _conversation_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
         return render_record(messages, template, add_generation_prompt, tools, jinja)
 
     def loss_mask(
-        messages: list[Json], template: str = "", model: str = "instruct", train_on: str = "assistant"
+        messages: list[Json],
+        template: str = "",
+        model: str = "instruct",
+        train_on: str = "assistant",
+        losses: bool = True,
     ) -> Json:
         """Which tokens of a conversation the loss sees, and the loss of each under `model`.
 
-        template: empty means the model's own. train_on: assistant, last_assistant or everything.
+        template: empty means the model's own. train_on: assistant, last_assistant or everything. losses: false leaves
+        them out and waits for no model; a token that the model's context does not reach has none.
         """
         from pipelines.loss_mask import loss_mask_record
 
-        return loss_mask_record(studio.manager, messages, template, model, train_on)
+        return loss_mask_record(studio.manager, messages, template, model, train_on, losses)
 
     return {"templates": templates, "render": render, "loss_mask": loss_mask}
 

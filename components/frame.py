@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 import gradio as gr
 
 from components.errors import shows_input_errors
+from pipelines.errors import InputError
 from pipelines.stages import STAGES, stage
 
 _LANGUAGES = {
@@ -31,6 +33,9 @@ _DOWNLOAD = """(text) => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }"""
+# In place of the last input: whether this tab is the one that is seen.
+_OPEN = "(...values) => [...values.slice(0, -1), (document.getElementById(%s)?.offsetParent ?? null) !== null]"
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 
 
 @dataclass(slots=True)
@@ -40,10 +45,35 @@ class StageFrame:
     tab: gr.Tab
     key: str
     _parts: list[str] = field(default_factory=list)
+    _open: gr.Checkbox | None = None
 
     def section(self, verb: str) -> None:
         """The heading of one of the four verbs."""
         gr.HTML(f'<h3 class="verb">{verb}</h3>', elem_classes="verb-row")
+
+    def follow(
+        self,
+        handler: Callable[..., Any],
+        inputs: Sequence[gr.components.Component],
+        outputs: Sequence[gr.components.Component],
+        *,
+        quiet: bool = False,
+    ) -> None:
+        """`handler(*inputs)` fills `outputs` when the tab is opened, and when an input changes while it is open.
+
+        A tab that is not open is left alone: fields that tabs share would have it compute what nobody sees, and
+        complain of what was typed elsewhere.
+        quiet: on an InputError `outputs` stay as they are; for what another follower of these inputs says already.
+        """
+        # Calculators take milliseconds: nobody waits for another visitor's.
+        options: dict[str, Any] = {**_QUIET, "concurrency_limit": None}
+        if self._open is None:
+            self._open = gr.Checkbox(True, visible=False)
+        answer = _or_nothing(handler) if quiet else shows_input_errors(handler)
+        self.tab.select(answer, list(inputs), list(outputs), **options)
+        changes = [component.change for component in inputs if hasattr(component, "change")]
+        js = _OPEN % json.dumps(f"stage-{self.key}")
+        gr.on(changes, _while_open(answer), [*inputs, self._open], list(outputs), js=js, **options)
 
     def prove(self, draw: Callable[[], None]) -> None:
         """The Prove block; `draw` creates its components. Called before `take_home`."""
@@ -56,10 +86,12 @@ class StageFrame:
         inputs: Sequence[gr.components.Component],
         filename: str,
         label: str = "Script",
+        play_says: bool = False,
     ) -> gr.Code:
         """The Take home block: `script(*inputs)` shown as code, kept up to date, and saved as `filename`.
 
         May be called more than once; the heading is drawn once.
+        play_says: Play follows the same inputs and says what is wrong with them, so this block does not.
         """
         if "Take home" not in self._parts:
             self._parts.append("Take home")
@@ -76,17 +108,34 @@ class StageFrame:
             )
             save = gr.Button(f"Download {filename}", size="sm", elem_classes="take-home-save")
         save.click(None, [code], None, js=_DOWNLOAD % json.dumps(filename), api_visibility="private")
+        if play_says:
+            self.follow(script, inputs, [code], quiet=True)
+            return code
         heard = [component.change for component in inputs if hasattr(component, "change")]
-        gr.on(
-            [self.tab.select, *heard],
-            shows_input_errors(script),
-            list(inputs),
-            [code],
-            show_progress="hidden",
-            trigger_mode="always_last",
-            api_visibility="private",
-        )
+        gr.on([self.tab.select, *heard], shows_input_errors(script), list(inputs), [code], **_QUIET)
         return code
+
+
+def _while_open(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler of a change: the last value says whether the tab is open, and nothing happens where it is not."""
+
+    def changed(*values: Any) -> Any:
+        *asked, is_open = values
+        return handler(*asked) if is_open else gr.skip()
+
+    return changed
+
+
+def _or_nothing(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, leaving its outputs as they are where an input is wrong."""
+
+    def answer(*values: Any) -> Any:
+        try:
+            return handler(*values)
+        except InputError:
+            return gr.skip()
+
+    return answer
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from pipelines.lora.script import lora_script
 
 SAVEABLE = ("embed_tokens", "lm_head", "norm")
 MAX_RANK = 256
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 
 def build(studio: Studio, lesson: Lesson) -> None:
@@ -65,27 +66,17 @@ def build(studio: Studio, lesson: Lesson) -> None:
         table = gr.HTML("", min_height=200)
         gr.HTML(f"<h4>The chapter's figures</h4>{draw.claims_html(lora_claims())}")
         asked = [model, pasted, r, alpha, targets, dora, rslora, save]
-        # A count takes a millisecond: nobody waits for another visitor's.
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-        gr.on(
-            [frame.tab.select, *(component.change for component in asked)],
-            view,
-            asked,
-            [figures, notes, block, drawn, scaling, table],
-            trigger_mode="always_last",
-            **quiet,
-        )
-        pressed = block.press(press, [model, pasted, targets], [targets], **quiet)
+        frame.follow(view, asked, [figures, notes, block, drawn, scaling, table])
+        pressed = block.press(press, [model, pasted, targets], [targets], **QUIET)
         lesson.spread(pressed, "targets", targets)
-        _low_rank(studio, frame, r, quiet)
-        frame.take_home(script, asked, "lora.py")
+        _low_rank(studio, frame, r)
+        frame.take_home(script, asked, "lora.py", play_says=True)
 
 
 def _setup(r: float, alpha: float | None, targets: str | None, dora: bool, save: list[str] | None) -> LoraSetup:
     return LoraSetup(int(r), float(alpha or 0), targets or "", bool(dora), tuple(save or ()))
 
 
-@shows_input_errors
 def view(
     model: str,
     pasted: str,
@@ -118,7 +109,6 @@ def press(model: str, pasted: str, targets: str, event: gr.EventData) -> str:
     return toggle(architecture(chosen(model, pasted)), targets or "", int(event.index))
 
 
-@shows_input_errors
 def script(
     model: str,
     pasted: str,
@@ -135,7 +125,7 @@ def script(
     return lora_script(found, setup, count(found, setup), bool(rslora))
 
 
-def _low_rank(studio: Studio, frame: StageFrame, r: gr.Slider, quiet: dict[str, Any]) -> None:
+def _low_rank(studio: Studio, frame: StageFrame, r: gr.Slider) -> None:
     """The singular values of what fine-tuning in full did to the running pair."""
     folders = pair_folders(studio)
     names = list(matrices(*folders)) if folders else []
@@ -149,14 +139,7 @@ def _low_rank(studio: Studio, frame: StageFrame, r: gr.Slider, quiet: dict[str, 
     )
     name = gr.Dropdown(names, value=names[-1], label="Weight of the running pair")
     shown = gr.HTML("", min_height=60)
-    gr.on(
-        [frame.tab.select, name.change, r.change],
-        change_viewer(folders),
-        [name, r],
-        [shown],
-        trigger_mode="always_last",
-        **quiet,
-    )
+    frame.follow(change_viewer(folders), [name, r], [shown])
 
 
 def pair_folders(studio: Studio) -> tuple[Path, Path] | None:
@@ -169,7 +152,6 @@ def pair_folders(studio: Studio) -> tuple[Path, Path] | None:
 def change_viewer(folders: tuple[Path, Path] | None) -> Callable[[str, float], str]:
     """The handler that draws one matrix's change."""
 
-    @shows_input_errors
     def change(name: str, r: float) -> str:
         if folders is None or name not in matrices(*folders):
             raise InputError(f"'{name}' is no weight of the pair", "Weight", "Choose one from the list.")

@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from components.context import Studio
-from components.errors import shows_input_errors
 from components.frame import StageFrame, stage_frame
 from components.lesson import Lesson
 from components.widgets import memory as draw
@@ -60,27 +59,19 @@ def build(studio: Studio, lesson: Lesson) -> None:
         terms = gr.HTML("", min_height=300)
         gr.HTML("<h4>GPUs that hold it, and what the run costs</h4>")
         table = gr.HTML("", min_height=300)
-        # An estimate takes a millisecond: nobody waits for another visitor's.
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
         asked = list(controls.components)
-        gr.on(
-            [frame.tab.select, *(component.change for component in [*asked, controls.tokens])],
-            view,
-            [*asked, controls.tokens],
-            [figures, bars, terms, table],
-            trigger_mode="always_last",
-            **quiet,
-        )
+        frame.follow(view, [*asked, controls.tokens], [figures, bars, terms, table])
         gr.HTML("<h4>How good the estimate is</h4>")
         scatter = gr.HTML("", min_height=380)
         gr.HTML("<h4>The chapter's figures</h4>")
         claims = gr.HTML("", min_height=200)
-        frame.tab.select(compare, None, [scatter, claims], **quiet)
-        _close_up(studio, frame, quiet)
-        frame.take_home(script, asked, "qlora.py")
-        frame.take_home(
-            launch, asked, "accelerate.yaml", label="accelerate launch --config_file accelerate.yaml qlora.py"
+        frame.tab.select(
+            compare, None, [scatter, claims], show_progress="hidden", api_visibility="private", concurrency_limit=None
         )
+        _close_up(studio, frame)
+        frame.take_home(script, asked, "qlora.py", play_says=True)
+        started = "accelerate launch --config_file accelerate.yaml qlora.py"
+        frame.take_home(launch, asked, "accelerate.yaml", started, play_says=True)
 
 
 def _controls(lesson: Lesson) -> Controls:
@@ -161,7 +152,6 @@ def setup_of(
     )
 
 
-@shows_input_errors
 def view(*settings: Any) -> tuple[str, str, str, str]:
     """Everything that is drawn from the settings; the last one is the number of training tokens in millions."""
     *asked, millions = settings
@@ -189,7 +179,6 @@ def compare() -> tuple[str, str]:
     return draw.scatter_html(rows, accuracy(rows)), claims_html(memory_claims())
 
 
-@shows_input_errors
 def script(*settings: Any) -> str:
     """The handler of Take home."""
     result = estimate(setup_of(*settings))
@@ -200,13 +189,12 @@ def script(*settings: Any) -> str:
     return memory_script(result, targets)
 
 
-@shows_input_errors
 def launch(*settings: Any) -> str:
     """The `accelerate` configuration of Take home."""
     return accelerate_config(setup_of(*settings))
 
 
-def _close_up(studio: Studio, frame: StageFrame, quiet: dict[str, Any]) -> None:
+def _close_up(studio: Studio, frame: StageFrame) -> None:
     """NF4 over a real layer of the running pair."""
     folder = studio.manager.pair.base.folder
     layers = layers_of(folder) if folder else {}
@@ -220,7 +208,7 @@ def _close_up(studio: Studio, frame: StageFrame, quiet: dict[str, Any]) -> None:
     )
     name = gr.Dropdown(list(layers), value=next(iter(layers)), label="Layer of the running pair")
     shown = gr.HTML("", min_height=420)
-    gr.on([frame.tab.select, name.change], looker(folder), [name], [shown], trigger_mode="always_last", **quiet)
+    frame.follow(looker(folder), [name], [shown])
 
 
 def layers_of(folder: Path) -> dict[str, TensorPlace]:
@@ -233,7 +221,6 @@ def layers_of(folder: Path) -> dict[str, TensorPlace]:
 def looker(folder: Path | None) -> Callable[[str], str]:
     """The handler that draws one layer."""
 
-    @shows_input_errors
     def look(name: str) -> str:
         layers = layers_of(folder) if folder else {}
         if name not in layers:

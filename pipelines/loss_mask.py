@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from pipelines.models import ModelManager
 
 
+MAX_LOSSES = 4_096  # tokens of one forward pass: the logits of more would fill the memory
+
+
 @dataclass(frozen=True, slots=True)
 class MaskedToken:
     """One token. text: its characters of the rendering; the texts of all tokens joined are the rendering.
 
-    loss: cross-entropy in nats given the tokens before it; None for the first, which nothing predicts
+    loss: cross-entropy in nats given the tokens before it; None for the first, which nothing predicts, and for those
+          that the model's context does not reach
     """
 
     id: int
@@ -36,11 +40,12 @@ class MaskedToken:
 
 @dataclass(frozen=True, slots=True)
 class LossMask:
-    """The tokens of one conversation under one model."""
+    """The tokens of one conversation under one model. seen: how many of them, from the first, the model was given."""
 
     tokens: tuple[MaskedToken, ...]
     rendered: Rendered
     labelled: LabelledTokens
+    seen: int
 
     @property
     def supervised(self) -> int:
@@ -75,33 +80,47 @@ def loss_mask(
     template: TemplateEntry,
     model: str = "instruct",
     train_on: TrainOn = "assistant",
+    losses: bool = True,
 ) -> LossMask:
-    """The mask of a conversation, with the losses of one forward pass of `model`.
+    """The mask of a conversation, with the losses of one forward pass of `model` over as much as its context takes.
 
-    Raises InputError when the template refuses it, nothing is supervised, or the model's context is too short.
+    losses: False leaves them out, and needs no weights.
+    Raises InputError when the template refuses it, or nothing is supervised.
     """
-    from pipelines.completion import token_losses
-
     rendered = render(messages, template)
     labelled = label(rendered, manager.tokenizer(model), train_on)
-    losses = token_losses(manager, labelled.input_ids, model)
+    known = _losses(manager, labelled.input_ids, model) if losses else []
+    every = known + [None] * (len(labelled.input_ids) - len(known))
     texts = token_texts(rendered.text, labelled.offsets)
     tokens = (
         MaskedToken(token, text, role, name != IGNORE_INDEX, loss)
         for token, text, role, name, loss in zip(
-            labelled.input_ids, texts, labelled.roles, labelled.labels, losses, strict=True
+            labelled.input_ids, texts, labelled.roles, labelled.labels, every, strict=True
         )
     )
-    return LossMask(tuple(tokens), rendered, labelled)
+    return LossMask(tuple(tokens), rendered, labelled, len(known))
+
+
+def _losses(manager: ModelManager, ids: Sequence[int], model: str) -> list[float | None]:
+    from pipelines.completion import token_losses
+
+    with manager.lease(model) as lease:
+        room = min(lease.context_length, MAX_LOSSES)
+    return token_losses(manager, ids[:room], model)
 
 
 def loss_mask_record(
-    manager: ModelManager, messages: object, template: str = "", model: str = "instruct", train_on: str = "assistant"
+    manager: ModelManager,
+    messages: object,
+    template: str = "",
+    model: str = "instruct",
+    train_on: str = "assistant",
+    losses: bool = True,
 ) -> dict[str, Any]:
     """`/loss_mask`: `{tokens, supervised, total, loss_supervised, loss_all}`."""
     conversation = parse_messages(messages)
     entry = template_for(manager, template, model)
-    mask = loss_mask(manager, conversation, entry, model, train_on)  # type: ignore[arg-type]
+    mask = loss_mask(manager, conversation, entry, model, train_on, losses)  # type: ignore[arg-type]
     return {
         "tokens": [asdict(token) for token in mask.tokens],
         "supervised": mask.supervised,

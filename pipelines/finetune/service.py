@@ -1,7 +1,8 @@
 """Fine-tuning as the studio offers it: start, queue, stop, look, resume. The work is done by workers beside it.
 
 One worker is kept warm, with its imports done, so that a click does not wait for them. A run belongs to its directory:
-this service may be killed and started again, and finds the runs where they are.
+this service may be killed and started again, and finds the runs where they are, still training. A service that is
+closed stops its runs first; they can be resumed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 10.0
+CLOSE_SECONDS = 4.0  # a service manager gives a process five or ten seconds before it kills it
 LISTED = 50
 
 
@@ -115,12 +117,23 @@ class FinetuneService:
         return warm is not None and warm.ready.wait(seconds)
 
     def close(self) -> None:
-        """End the waiting worker. A training one goes on: its run is not this process's to lose."""
+        """End the waiting worker, and stop the runs that train: they save, within `CLOSE_SECONDS`, or are cut off."""
         with self._change:
             self._closed = True
             if self._warm:
                 self._warm.dismiss()
+            working = dict(self._working)
             self._change.notify_all()
+        limit = time.monotonic() + CLOSE_SECONDS
+        for run_id in working:
+            RunDirectory(self._runs_dir / run_id).ask_to_stop()
+        for run_id, worker in working.items():
+            try:
+                worker.process.wait(max(0.0, limit - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+                self._care(RunDirectory(self._runs_dir / run_id))
 
     # Behind it
 

@@ -4,8 +4,7 @@
     python -m pipelines.finetune.worker --warm               import everything, then train the run named on stdin
 
 The second form is what the studio keeps ready, so that a click does not wait for imports. It leaves when its standard
-input ends, which it does when the studio goes; once it has a run it belongs to nobody and finishes it, whatever
-becomes of the studio. Both forms do the same with the run's directory.
+input ends, which it does when the studio goes; once it has a run it finishes it, even if the studio is killed. Both forms do the same with the run's directory.
 """
 
 from __future__ import annotations
@@ -112,8 +111,10 @@ def _keep_beating(run: RunDirectory) -> None:
     while not done.wait(HEARTBEAT_SECONDS):
         try:
             run.beat()
-        except OSError:  # the directory was deleted, or the disk is full; the run itself will say so
-            return
+        except OSError:
+            if not run.path.exists():
+                os._exit(1)  # deleted: nobody can read what this run would still do
+            return  # the disk is full; the run itself will say so
 
 
 def _write_to(path: Path) -> None:

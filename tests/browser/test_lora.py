@@ -56,6 +56,20 @@ def test_a_wrong_name_is_said_and_the_drawing_stays(lora: Page) -> None:
     expect(lora.locator(".printed:visible")).to_contain_text(ALL_LINEAR)
 
 
+@pytest.mark.parametrize("visited", [[], ["QLoRA"]], ids=["alone", "after QLoRA"])
+def test_a_wrong_name_is_said_once(lora: Page, visited: list[str]) -> None:
+    """Drawing, script and the QLoRA tab, which shares the field, all meet the same wrong name."""
+    for name in [*visited, "LoRA"]:
+        lora.get_by_role("tab", name=name, exact=True).click()
+        expect(lora.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true")
+    targets = lora.locator("#stage-lora").get_by_label("target_modules").first
+    targets.fill("q_porj")
+    targets.press("Enter")
+    expect(lora.get_by_text("Did you mean 'q_proj'?").first).to_be_visible()
+    lora.wait_for_timeout(2_000)  # the others answer within this time
+    expect(lora.get_by_text("Did you mean 'q_proj'?")).to_have_count(1)
+
+
 def test_the_script_follows_the_settings(lora: Page) -> None:
     expect(lora.locator("#stage-lora .take-home-code")).to_contain_text('target_modules="all-linear"')
 

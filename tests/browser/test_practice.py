@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
-SLOW = 120_000  # milliseconds; a first run may wait for the worker's imports on a busy machine
+SLOW = 60_000  # milliseconds; a first run may wait for the worker's imports on a busy machine
 
 
 def set_steps(page: Page, steps: int, looks: int) -> None:

@@ -6,6 +6,7 @@ import gradio as gr
 import pytest
 
 from components.frame import stage_frame
+from pipelines.errors import InputError
 from pipelines.stages import STAGES
 
 
@@ -41,6 +42,36 @@ def test_a_script_follows_its_inputs_and_the_opening_of_its_tab() -> None:
     (event,) = [d for d in page.config["dependencies"] if d["outputs"] == [code._id]]
     assert [tuple(target) for target in event["targets"]] == [(frame.tab._id, "select"), (rank._id, "change")]
     assert event["api_visibility"] == "private"
+
+
+def test_a_follower_hears_the_opening_of_its_tab_and_changes_while_it_is_open() -> None:
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
+        rank, drawn = gr.Slider(), gr.HTML()
+        frame.follow(lambda r: f"r={r}", [rank], [drawn])
+    opened, changed = (d for d in page.config["dependencies"] if d["outputs"] == [drawn._id])
+    assert [tuple(target) for target in opened["targets"]] == [(frame.tab._id, "select")]
+    assert [tuple(target) for target in changed["targets"]] == [(rank._id, "change")]
+    assert '"stage-lora"' in changed["js"]
+    handler = page.fns[changed["id"]].fn
+    assert handler(4, True) == "r=4"
+    assert handler(4, False) == gr.skip()
+
+
+def test_what_play_says_take_home_does_not_repeat() -> None:
+    def script(targets: str) -> str:
+        raise InputError("'q_porj' is not known", "targets", "Use q_proj.")
+
+    for play_says in (True, False):
+        with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
+            code = frame.take_home(script, [gr.Textbox()], "lora.py", play_says=play_says)
+        handlers = [page.fns[d["id"]].fn for d in page.config["dependencies"] if d["outputs"] == [code._id]]
+        if play_says:
+            assert [handler("q_porj", *more) for handler, more in zip(handlers, ([], [True]), strict=True)] == (
+                [gr.skip()] * 2
+            )
+        else:
+            with pytest.raises(gr.Error, match="Use q_proj"):
+                handlers[0]("q_porj")
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)

@@ -16,6 +16,7 @@ from components.stage_lora import press, script, view
 from components.widgets.lora import block_html, change_html, claims_html, matrices_html, size
 from pipelines.architecture import architecture, entries
 from pipelines.architecture.catalogue import facts_of
+from pipelines.errors import InputError
 from pipelines.lora import LoraSetup, count
 from pipelines.lora.block import switched_on, switches, toggle
 from pipelines.lora.chapter import lora_claims
@@ -103,7 +104,7 @@ def test_a_pasted_configuration_goes_before_the_name() -> None:
     ],
 )
 def test_a_wrong_value_says_what_to_do(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(gr.Error, match=message):
+    with pytest.raises(InputError, match=message):
         view(*changed(**values))
 
 

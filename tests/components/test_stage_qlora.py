@@ -7,12 +7,12 @@ import re
 import time
 from typing import Any
 
-import gradio as gr
 import pytest
 import yaml
 
 from components.stage_qlora import compare, launch, layers_of, looker, script, setup_of, view
 from components.widgets.memory import gib
+from pipelines.errors import InputError
 from pipelines.memory import estimate
 from pipelines.stages import ASSETS
 
@@ -142,12 +142,12 @@ def test_a_layer_of_the_pair_is_drawn_under_the_levels() -> None:
     ],
 )
 def test_a_wrong_value_says_what_to_do(values: dict[str, Any], tokens: float, message: str) -> None:
-    with pytest.raises(gr.Error, match=message):
+    with pytest.raises(InputError, match=message):
         view(*changed(**values), tokens)
 
 
 def test_an_unknown_layer_is_refused() -> None:
-    with pytest.raises(gr.Error, match=r"Layer: '\.\./secret' is no layer of the pair"):
+    with pytest.raises(InputError, match=r"Layer: '\.\./secret' is no layer of the pair"):
         looker(PAIR)("../secret")
 
 

@@ -1,6 +1,7 @@
 """Real runs of the tiny pair, in real worker processes."""
 
 import os
+import shutil
 import signal
 import time
 import zipfile
@@ -198,12 +199,27 @@ def test_a_studio_that_starts_again_finds_its_runs(own_service):
 
 
 @pytest.mark.slow
-def test_the_worker_outlives_the_studio(own_service):
-    service, _ = own_service
-    run_id = service.start(LONG | {"max_steps": 60})
+def test_a_studio_that_closes_stops_its_run_which_can_be_resumed(own_service):
+    service, settings = own_service
+    run_id = service.start(LONG)
     wait_for_step(service, run_id, 1)
+    worker = service._working[run_id].process
+    began = time.monotonic()
     service.close()
-    assert wait_for_end(service, run_id).status == "finished"
+    assert time.monotonic() - began < 5.0
+    assert worker.poll() is not None
+    after = FinetuneService(settings, ModelManager(settings)).view(run_id)
+    assert after.status == "stopped" and after.adapter
+
+
+@pytest.mark.slow
+def test_a_worker_whose_run_is_deleted_ends(own_service):
+    service, _ = own_service
+    run_id = service.start(LONG)
+    wait_for_step(service, run_id, 1)
+    worker = service._working[run_id].process
+    shutil.rmtree(service.directory(run_id).path)
+    assert worker.wait(20) == 1
 
 
 def test_a_wrong_configuration_leaves_nothing_behind(service):
