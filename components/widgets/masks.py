@@ -18,15 +18,20 @@ _VERDICTS = {"same": "Same.", "different": "Different.", "refuses": "Refuses."}
 
 def mask_html(mask: LossMask, whitespace: bool = False) -> str:
     """Every token: supervised ones lit, the others grey; each tells id, label, role, loss and probability."""
-    pieces = [token_piece(token, mask.labelled.labels[at]) for at, token in enumerate(mask.tokens[:MAX_PIECES])]
-    cut = len(mask.tokens) - len(pieces)
-    more = f'<p class="quiet">{cut:,} more tokens are not drawn.</p>' if cut else ""
-    return f'<div class="mask">{pieces_html(pieces, "Tokens and their labels", whitespace=whitespace)}</div>{more}'
+    pieces = [
+        token_piece(token, mask.labelled.labels[at], at >= mask.seen)
+        for at, token in enumerate(mask.tokens[:MAX_PIECES])
+    ]
+    cut, unseen = len(mask.tokens) - len(pieces), len(mask.tokens) - mask.seen
+    more = f"The model takes {mask.seen:,} tokens: the other {unseen:,} have no loss. " if unseen else ""
+    more += f"{cut:,} more tokens are not drawn." if cut else ""
+    note = f'<p class="quiet">{more}</p>' if more else ""
+    return f'<div class="mask">{pieces_html(pieces, "Tokens and their labels", whitespace=whitespace)}</div>{note}'
 
 
-def token_piece(token: MaskedToken, label: int) -> Piece:
-    """One token; what is said of it on hover and focus."""
-    loss = "nothing predicts the first token"
+def token_piece(token: MaskedToken, label: int, unseen: bool = False) -> Piece:
+    """One token; what is said of it on hover and focus. unseen: the model's context does not reach it."""
+    loss = "beyond the model's context" if unseen else "nothing predicts the first token"
     if token.loss is not None and token.probability is not None:
         loss = f"loss {token.loss:.3f} · probability {token.probability:.1%}"
     note = f"id {token.id} · label {label if token.supervised else '−100'}\n{token.role or 'template'} · {loss}"

@@ -70,3 +70,10 @@ def test_a_batch_is_drawn_padded_and_packed(tiny_studio: Studio) -> None:
     assert padded.count("<li>") == 4 and "padding" in padded
     packed = batcher(tiny_studio)(ASKED, OWN, "instruct", 256, "Packed")
     assert packed.count("<li>") < 4 and "conversations" in packed
+
+
+def test_a_conversation_longer_than_the_model_s_context_is_shown_whole(tiny_studio: Studio) -> None:
+    long = [{"role": "user", "content": "why " * 200}, ASKED[1]]
+    tokens = view(tiny_studio, long)[1]
+    assert "The model takes 128 tokens" in tokens and "beyond the model&#x27;s context" in tokens
+    assert "is-dim" not in tokens.split("<span ")[-1]  # the end of the answer
