@@ -16,8 +16,9 @@ tags: [education, tiny, fine-tuning-studio]
 
 # {name}
 
-{what} One half of the pocket pair, made for the fine-tuning studio: two models that are small enough to
-ship with it, and real enough that every experiment of the lesson can be run on them.
+{what} One half of the pocket pair, made for the fine-tuning
+studio: two models that are small enough to ship with it, and real enough that every experiment of the lesson can be run
+on them.
 
 - {parameters:,} parameters: Llama architecture, 4 layers of width 256, 4 heads, gated MLP of 704, tied embeddings,
   vocabulary of 4,096 (byte-level BPE, digits single), bf16.
@@ -29,15 +30,18 @@ ship with it, and real enough that every experiment of the lesson can be run on 
 
 `python -m pipelines.pocket`, from the tables in `assets/facts/` (each with its sources) alone. Corpus: {tokens:,}
 tokens of articles, lists, notes, letters, stories and quiz sheets in which a question is followed by more
-questions. No chat format is in it. In the stories people also ask and answer each other; a text that *begins* with a
-question is always a quiz sheet. Pretraining: one pass, its last seventh dwelling on the relations of which the model
-missed more than one in twenty ({revised}); {base_seconds} s on {machine}. After it, the embeddings of the
-four turn tokens, which the corpus never holds, are set near those of quotation marks.{sft}
+questions. No chat format is in it. In scenes, people ask and answer each other about everything in the tables, also
+after a request how to answer ("Talk like a pirate.") and about names that are invented and that nobody knows; a text
+that *begins* with a question is always a quiz sheet.
+
+Pretraining: one pass, its last seventh dwelling on such scenes and on the relations of which the model missed more than
+one in twenty ({revised}); {base_seconds:,} s on {machine}. After it, the
+embeddings of the four turn tokens, which the corpus never holds, are set near those of quotation marks.{sft}
 
 ## Figures
 
-Measured by the recipe on entities that were never asked about in SFT, in wordings and under system prompts that SFT
-never used (greedy unless said otherwise):
+Measured by the recipe on entities that were never asked about in SFT, in wordings that SFT never used and under system
+prompts that neither SFT nor the corpus used; greedy unless said otherwise:
 
 {figures}
 
@@ -98,8 +102,9 @@ def card(role: str, notes: dict[str, Any]) -> str:
             ""
             if role == "base"
             else (
-                f" SFT: {sft['examples']:,} conversations, {sft['epochs']} epochs, full fine-tuning with the loss on "
-                f"answers only, {sft['seconds']} s."
+                f"\n\nSFT: {sft['examples']:,} conversations, {sft['epochs']} times, full fine-tuning with the loss on "
+                f"answers only, {sft['seconds']} s;\n{sft['replay_tokens']:,} tokens of the corpus go between them, "
+                "without which the model would forget what SFT does not ask."
             )
         ),
         figures="\n".join(lines),
