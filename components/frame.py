@@ -58,20 +58,23 @@ class StageFrame:
         outputs: Sequence[gr.components.Component],
         *,
         quiet: bool = False,
+        concurrency_limit: int | None = None,
     ) -> None:
         """`handler(*inputs)` fills `outputs` when the tab is opened, and when an input changes while it is open.
 
         A tab that is not open is left alone: fields that tabs share would have it compute what nobody sees, and
         complain of what was typed elsewhere.
         quiet: on an InputError `outputs` stay as they are; for what another follower of these inputs says already.
+        concurrency_limit: of the handler; without one nobody waits for another visitor's, as suits a calculator
         """
-        # Calculators take milliseconds: nobody waits for another visitor's.
-        options: dict[str, Any] = {**_QUIET, "concurrency_limit": None}
+        options: dict[str, Any] = {**_QUIET, "concurrency_limit": concurrency_limit}
         if self._open is None:
             self._open = gr.Checkbox(True, visible=False)
         answer = _or_nothing(handler) if quiet else shows_input_errors(handler)
         self.tab.select(answer, list(inputs), list(outputs), **options)
         changes = [component.change for component in inputs if hasattr(component, "change")]
+        if not changes:
+            return
         js = _OPEN % json.dumps(f"stage-{self.key}")
         gr.on(changes, _while_open(answer), [*inputs, self._open], list(outputs), js=js, **options)
 
@@ -108,11 +111,7 @@ class StageFrame:
             )
             save = gr.Button(f"Download {filename}", size="sm", elem_classes="take-home-save")
         save.click(None, [code], None, js=_DOWNLOAD % json.dumps(filename), api_visibility="private")
-        if play_says:
-            self.follow(script, inputs, [code], quiet=True)
-            return code
-        heard = [component.change for component in inputs if hasattr(component, "change")]
-        gr.on([self.tab.select, *heard], shows_input_errors(script), list(inputs), [code], **_QUIET)
+        self.follow(script, inputs, [code], quiet=play_says, concurrency_limit=1)
         return code
 
 
