@@ -184,7 +184,7 @@ def differ(left: Column | None, right: Column | None) -> str:
 
     if left is None or right is None or left.rendered is None or right.rendered is None:
         return '<p class="quiet">Choose two templates that render this conversation.</p>'
-    return difference_html(left.title, right.title, compare(left.rendered.text, right.rendered.text))
+    return difference_html(left.title, right.title, compare(left.rendered, right.rendered))
 
 
 def read_tools(text: str) -> list[dict[str, Any]] | None:
