@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import InputError
 from pipelines.labels import IGNORE_INDEX, LabelledTokens, TrainOn, label
 from pipelines.messages import Message, parse_messages
 from pipelines.templates import Rendered, TemplateEntry, get_template, render, template_of
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.models import ModelManager
 
 
+MAX_TOKENS = 250_000  # a megabyte of prose; as many as an answer over HTTP can hold
 MAX_LOSSES = 4_096  # tokens of one forward pass: the logits of more would fill the memory
 
 
@@ -85,10 +87,13 @@ def loss_mask(
     """The mask of a conversation, with the losses of one forward pass of `model` over as much as its context takes.
 
     losses: False leaves them out, and needs no weights.
-    Raises InputError when the template refuses it, or nothing is supervised.
+    Raises InputError when the template refuses it, nothing is supervised, or it has more than MAX_TOKENS.
     """
     rendered = render(messages, template)
     labelled = label(rendered, manager.tokenizer(model), train_on)
+    if len(labelled.input_ids) > MAX_TOKENS:
+        what = f"{len(labelled.input_ids):,} tokens"
+        raise InputError(what, "messages", f"At most {MAX_TOKENS:,} are masked: shorten the conversation.")
     known = _losses(manager, labelled.input_ids, model) if losses else []
     every = known + [None] * (len(labelled.input_ids) - len(known))
     texts = token_texts(rendered.text, labelled.offsets)

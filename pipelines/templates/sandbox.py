@@ -15,7 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ MEMORY = 512 * 2**20  # bytes of address space
 MAX_JINJA = 200_000
 MAX_TEXT = 8_000_000
 WORKERS = 2  # so that one slow template does not make the next person wait
+MOST_WAITING = 8  # each keeps a thread of the studio; beyond it the next is told to come again
 _START_SECONDS = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -146,10 +148,13 @@ class _Pool:
         self._places = threading.BoundedSemaphore(WORKERS)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
+        self._asked = 0
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        with self._places:
+        with self._queue(), self._places:
             worker = self._take()
+            if not self._idle:
+                warm_up()  # a spare: should this one be killed, the next person does not wait for a start
             try:
                 answer = worker.ask(request)
             except _Gone as gone:
@@ -169,6 +174,19 @@ class _Pool:
             else:
                 self._give(worker)
             return answer
+
+    @contextmanager
+    def _queue(self) -> Iterator[None]:
+        """A place among those who work and wait. Raises InputError when there is none."""
+        with self._lock:
+            if self._asked >= WORKERS + MOST_WAITING:
+                raise InputError("other visitors' templates are being rendered", "jinja", "Try again in a moment.")
+            self._asked += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked -= 1
 
     def prepare(self) -> None:
         """Make sure that one is idle."""

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from components import app
-from components.context import Studio
-
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 ANSWERED = [*QUESTION, {"role": "assistant", "content": "Paris."}]
-
-
-@pytest.fixture(scope="module")
-def client(tiny_studio: Studio) -> Iterator[Client]:
-    page = app.build(tiny_studio)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
-    yield Client(url, verbose=False)
-    page.close()
 
 
 def test_the_endpoints_of_the_contract_are_listed_and_no_event_of_the_page_is(client: Client) -> None:
