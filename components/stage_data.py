@@ -11,6 +11,7 @@ import gradio as gr
 
 from components.context import Studio
 from components.data_saves import saver, take_home
+from components.data_self_instruct import draw_corner, open_examples
 from components.data_session import (
     EVERY,
     Session,
@@ -71,6 +72,8 @@ def build(studio: Studio, lesson: Lesson) -> None:
             source = gr.Dropdown(_choices(studio), value="lesson", label="A data set", scale=2)
             hub = gr.Textbox(label="or one of the Hub", placeholder="owner/name", max_lines=1, scale=1)
         file = gr.File(label="or your own: JSON, JSONL, CSV, Parquet; at most 200 MB", height=120)
+        with gr.Accordion("or let a model write it: Self-Instruct", open=False):
+            written, take = draw_corner(studio)
         view = _view()
         with gr.Row():
             clean = gr.Button("Clean", variant="primary")
@@ -83,6 +86,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         frame.tab.select(_once(opener), [view.session, source], answers, **quiet)
         for trigger, given in ((source.input, [source]), (hub.submit, [hub]), (file.upload, [file])):
             trigger(opener, given, answers, **quiet)
+        take.click(_taker(studio), [written], answers, **quiet)
         view.kind.change(show_problems, [view.session, view.kind], [view.problems], **_HIDDEN)
         view.drop.change(show_preview, [view.session, view.drop], [view.preview], **_HIDDEN)
         left = [view.session, view.key, view.cleaned]
@@ -181,6 +185,15 @@ def _opener(studio: Studio) -> Callable[..., list[Any]]:
         return _show(Session(open_dataset(studio.settings, given, measure=measure, progress=told)))
 
     return open_it
+
+
+def _taker(studio: Studio) -> Callable[..., list[Any]]:
+    @shows_input_errors
+    def take(candidates: tuple[Any, ...]) -> list[Any]:
+        """Show what Self-Instruct kept as a data set like any other."""
+        return _show(open_examples(studio, candidates))
+
+    return take
 
 
 def _once(opener: Callable[..., list[Any]]) -> Callable[..., list[Any]]:

@@ -13,14 +13,19 @@ from gradio.utils import get_upload_folder
 from components import stage_data
 from components.context import Studio
 from components.data_saves import saver, take_home
+from components.data_self_instruct import open_examples, write_examples
 from components.data_session import Session, lengths_html, show_budget, show_preview, show_problems
 from components.uploads import uploaded
 from components.widgets import datasets
+from components.widgets.candidates import candidates_html
 from pipelines.data import store
 from pipelines.data.catalogue import dataset_catalogue
 from pipelines.data.record import open_dataset
+from pipelines.data.self_instruct import Candidate
 from pipelines.data.stats import histogram
 from pipelines.errors import InputError
+from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.rows import collect
 
 EVIL = '<img src=x onerror="alert(1)">${alert(2)}'
 ROWS = [
@@ -124,3 +129,40 @@ def test_a_histogram_says_each_bar_and_the_whole_in_words(session: Session) -> N
     drawn = datasets.histogram_html(histogram([1, 1, 2, 9]), "Length", "tokens")
     assert "<title>1: 2</title>" in drawn and "4 rows from 1 to 9" in drawn
     assert "median" in lengths_html(session.opened)
+
+
+def test_what_self_instruct_kept_is_shown_escaped_and_opened_as_a_data_set(tiny_studio: Studio) -> None:
+    candidates = (
+        Candidate("Name a <b>river</b>.", "The Nile.", rouge=0.5, near="Name a lake."),
+        Candidate("Name a lake!", why="not new: ROUGE-L 1.00", rouge=1.0, near="Name a lake."),
+    )
+    shown = candidates_html(candidates)
+    assert "&lt;b&gt;river" in shown and "<b>river" not in shown
+    assert "not new: ROUGE-L 1.00" in shown and "nearest: Name a lake." in shown
+    session = open_examples(tiny_studio, candidates)
+    assert session.opened.inspection.stats.conversations == 1
+    with pytest.raises(InputError, match="Write examples first"):
+        open_examples(tiny_studio, candidates[1:])
+
+
+def test_self_instruct_streams_its_rounds_and_names_what_is_wrong(tiny_studio: Studio) -> None:
+    seeds = "\n".join(f"Say {n}?" for n in range(8))
+    *_, (candidates, shown, _) = write_examples(tiny_studio)(seeds, "base", 1, 0.7, 0)
+    assert isinstance(candidates, tuple) and shown
+    with pytest.raises(gr.Error, match="at least 6, one to a line"):
+        list(write_examples(tiny_studio)("one seed", "base", 1, 0.7, 0))
+
+
+def test_the_cleaned_set_is_what_a_run_trains_on(tiny_studio: Studio, tmp_path: Path) -> None:
+    said = [f"River number {n} is long." for n in range(40)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"prompt": f"Tell {n} me", "completion": text}) + "\n"
+            for n, text in enumerate([*said, "", "<|im_end|>"])
+        )
+    )
+    session = Session(open_dataset(tiny_studio.settings, file={"path": str(path), "orig_name": "rows.jsonl"}))
+    _, key, _ = stage_data._cleaner(tiny_studio)(session, ["empty answer", "control text"])
+    rows = collect(FinetuneConfig.from_dict({"data": key}), tiny_studio.settings.runs_dir)
+    assert sorted(row.reference for row in (*rows.train, *rows.heldout)) == sorted(said)
