@@ -39,12 +39,14 @@ def catalogue_html(entries: Sequence[DatasetEntry]) -> str:
 def _catalogue_row(entry: DatasetEntry) -> str:
     exact = f"{entry.count:,}" if entry.count is not None else "not stated"
     note = f"<small>{escape(entry.note)}</small>" if entry.note else ""
+    read = f"card read {entry.checked}" if entry.checked else "as reported, card not read"
+    checked = f"<small>{escape(read)}</small>" if entry.count is not None else ""
     hub = f"<small>Hub: {escape(entry.hub_id)}</small>" if entry.hub_id else "<small>not on the Hub</small>"
     return (
         f'<tr><th scope="row"><a href="{escape(entry.source)}" target="_blank" rel="noopener">{escape(entry.title)}'
         f"</a><small>{escape(entry.maker)}, {entry.year}</small>{hub}</th>"
         f"<td>{escape(entry.chapter_size or '—')}</td>"
-        f"<td>{exact}<small>{escape(entry.unit)}</small></td>"
+        f"<td>{exact}<small>{escape(entry.unit)}</small>{checked}</td>"
         f"<td>{_MADE[entry.made]}<small>{escape(entry.how)}</small>{note}</td>"
         f"<td>{escape(entry.licence or 'not stated')}</td><td>{escape(entry.languages)}</td>"
         f"<td>{escape(entry.format)}<small>{escape(', '.join(entry.columns))}</small></td></tr>"

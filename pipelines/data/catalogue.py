@@ -26,6 +26,8 @@ class DatasetEntry:
     chapter_size: the size as the chapter states it ("13K"), or None where it names no size
     count:        the exact number of `unit` in the published set, or None where no source states one
     made:         human, distilled, multi-task or mixed; `how` says it in a sentence
+    checked:      when the count was read in the publisher's own card; empty where it was taken from the paper or from
+                  what others report, and not read again
     licence:      as the publisher states it, or None where none is stated
     format:       what our own sample rows, and so the real ones, are detected as
     """
@@ -49,6 +51,7 @@ class DatasetEntry:
     source: str
     note: str
     chapter: bool
+    checked: str = ""
 
     @property
     def load_arguments(self) -> str:

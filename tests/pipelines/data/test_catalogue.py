@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from pipelines.data.catalogue import dataset_catalogue, get_dataset, parse_size, search
@@ -29,6 +31,11 @@ def test_an_exact_count_is_near_what_the_chapter_says() -> None:
         stated = parse_size(entry.chapter_size or "")
         if stated and entry.count:
             assert abs(entry.count - stated) / stated < 0.04, entry.key
+
+
+def test_a_count_says_when_it_was_read_in_the_card() -> None:
+    read = [entry for entry in dataset_catalogue() if entry.checked]
+    assert read and all(date.fromisoformat(entry.checked) and entry.count for entry in read)
 
 
 @pytest.mark.parametrize(("text", "size"), [("13K", 13_000), ("15M+", 15_000_000), ("1.5M", 1_500_000), ("?", None)])
