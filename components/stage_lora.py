@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from components.context import Studio
 from components.errors import shows_input_errors
-from components.frame import StageFrame, stage_frame
+from components.frame import stage_frame
 from components.lesson import Lesson
+from components.lora_experiments import draw_experiments
 from components.widgets import lora as draw
 from components.widgets.architectures import chosen, model_picker
 from components.widgets.spans import PRESS
 from pipelines.architecture import architecture
-from pipelines.errors import InputError
 from pipelines.lora import PRESETS, LoraSetup, count
 from pipelines.lora.block import switched_on, switches, toggle
 from pipelines.lora.chapter import lora_claims
-from pipelines.lora.low_rank import matrices, weight_change
 from pipelines.lora.script import lora_script
 
 SAVEABLE = ("embed_tokens", "lm_head", "norm")
@@ -69,7 +66,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         frame.follow(view, asked, [figures, notes, block, drawn, scaling, table])
         pressed = block.press(press, [model, pasted, targets], [targets], **QUIET)
         lesson.spread(pressed, "targets", targets)
-        _low_rank(studio, frame, r)
+        draw_experiments(studio, frame, r, alpha, rslora)
         frame.take_home(script, asked, "lora.py", play_says=True)
 
 
@@ -123,38 +120,3 @@ def script(
     found = architecture(chosen(model, pasted))
     setup = _setup(r, alpha, targets, dora, save)
     return lora_script(found, setup, count(found, setup), bool(rslora))
-
-
-def _low_rank(studio: Studio, frame: StageFrame, r: gr.Slider) -> None:
-    """The singular values of what fine-tuning in full did to the running pair."""
-    folders = pair_folders(studio)
-    names = list(matrices(*folders)) if folders else []
-    if not names:
-        return
-    gr.HTML(
-        "<h4>Is the change really of low rank?</h4>"
-        '<p class="quiet">The instruct model was made from the base model by training every weight. This is what '
-        "that did to one of its matrices: how much of the change lies in its first directions, the most that a LoRA "
-        "of that rank could hold.</p>"
-    )
-    name = gr.Dropdown(names, value=names[-1], label="Weight of the running pair")
-    shown = gr.HTML("", min_height=60)
-    frame.follow(change_viewer(folders), [name, r], [shown])
-
-
-def pair_folders(studio: Studio) -> tuple[Path, Path] | None:
-    """Folders of base and instruct, when the pair lies on this machine."""
-    pair = studio.manager.pair
-    base, instruct = pair.base.folder, pair.instruct.folder
-    return (base, instruct) if base is not None and instruct is not None else None
-
-
-def change_viewer(folders: tuple[Path, Path] | None) -> Callable[[str, float], str]:
-    """The handler that draws one matrix's change."""
-
-    def change(name: str, r: float) -> str:
-        if folders is None or name not in matrices(*folders):
-            raise InputError(f"'{name}' is no weight of the pair", "Weight", "Choose one from the list.")
-        return draw.change_html(weight_change(*folders, name), int(r))
-
-    return change

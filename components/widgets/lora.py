@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from components.widgets.charts import Series, line_chart
 from pipelines.architecture import Architecture
 from pipelines.lora import LoraCount, LoraSetup, peft_line
 from pipelines.lora.block import Switch
 from pipelines.lora.chapter import Claim
 from pipelines.lora.counting import ModuleRow
-from pipelines.lora.low_rank import WeightChange
 
 _PLACES = (
     ("head", "Output head"),
@@ -152,40 +150,3 @@ def claims_html(claims: Sequence[Claim]) -> str:
         '<table class="data-table"><thead><tr><th>the chapter says</th><th>exact</th><th>why</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
-
-
-def change_html(change: WeightChange, r: int) -> str:
-    """How much of a weight change its first directions keep, with the chosen rank marked in words."""
-    full = len(change.kept) - 1
-    r = min(r, full)
-    if change.relative == 0:
-        return f'<p class="quiet">{escape(change.name)} is the same in both models: nothing changed here.</p>'
-    chart = line_chart(
-        [
-            Series("ΔW, the change", [(index, 100 * share) for index, share in enumerate(change.kept)]),
-            Series("W itself", [(index, 100 * share) for index, share in enumerate(change.base_kept)]),
-        ],
-        f"Share of the squared norm in the first directions of {change.name}",
-        x_label="directions kept (rank)",
-        y_format=lambda value: f"{value:.0f} %",
-        y_range=(0.0, 100.0),
-    )
-    return (
-        f'<ul class="data-figures"><li><span class="figure-large">{100 * change.kept[r]:.0f} %</span>'
-        f'<span class="figure-label">of the change in its first {r} of {full} directions</span></li>'
-        f'<li><span class="figure-large">{change.effective_rank:.0f}</span>'
-        '<span class="figure-label">effective rank of the change</span></li>'
-        f'<li><span class="figure-large">{100 * change.relative:.2g} %</span>'
-        '<span class="figure-label">size of the change against the weight</span></li></ul>'
-        f"{chart}{_verdict(change, full)}"
-    )
-
-
-def _verdict(change: WeightChange, full: int) -> str:
-    """What the effective rank says about LoRA's assumption, in this matrix."""
-    if change.effective_rank > full / 4:
-        return (
-            '<p class="quiet">This change is not of low rank. A LoRA that does as well has not copied it, but found '
-            "another, narrower one.</p>"
-        )
-    return '<p class="quiet">This change is of low rank: few directions hold nearly all of it.</p>'

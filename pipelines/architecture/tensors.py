@@ -18,13 +18,17 @@ _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 
 @dataclass(frozen=True, slots=True)
 class TensorPlace:
-    """Where a tensor's bytes are: file, first and last byte (exclusive), dtype as the header names it."""
+    """Where a tensor's bytes are: file, first and last byte (exclusive), dtype as the header names it.
+
+    modified: of the file, nanoseconds; what was computed from an earlier version of it has another place
+    """
 
     path: Path
     start: int
     end: int
     dtype: str
     shape: tuple[int, ...]
+    modified: int
 
 
 def tensors(folder: Path) -> Mapping[str, TensorPlace]:
@@ -50,8 +54,8 @@ def read_tensor(place: TensorPlace) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=16)
-def _header(path: Path, _modified: int) -> dict[str, TensorPlace]:
-    """The header of one file; `_modified` makes a rewritten file be read again."""
+def _header(path: Path, modified: int) -> dict[str, TensorPlace]:
+    """The header of one file; `modified` makes a rewritten file be read again."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _HEADER_LIMIT:
@@ -65,6 +69,7 @@ def _header(path: Path, _modified: int) -> dict[str, TensorPlace]:
             begin + entry["data_offsets"][1],
             entry["dtype"],
             tuple(entry["shape"]),
+            modified,
         )
         for name, entry in header.items()
         if name != "__metadata__"

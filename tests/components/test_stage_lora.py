@@ -12,8 +12,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from components.context import Studio
+from components.lora_experiments import adder, layer_runner, measurer, ranks_viewer, sweeper
 from components.stage_lora import press, script, view
-from components.widgets.lora import block_html, change_html, claims_html, matrices_html, size
+from components.widgets.lora import block_html, claims_html, matrices_html, size
+from components.widgets.low_rank import change_html
 from pipelines.architecture import architecture, entries
 from pipelines.architecture.catalogue import facts_of
 from pipelines.errors import InputError
@@ -22,6 +25,8 @@ from pipelines.lora.block import switched_on, switches, toggle
 from pipelines.lora.chapter import lora_claims
 from pipelines.lora.counting import ModuleRow
 from pipelines.lora.low_rank import WeightChange
+from pipelines.lora.rebuild import Rebuilder
+from pipelines.stages import ASSETS
 
 DEFAULTS: tuple[Any, ...] = ("llama-3.1-8b", "", 16, 32, "all-linear", False, False, [])
 
@@ -155,6 +160,39 @@ def test_the_block_says_which_modules_are_on() -> None:
     markup = block_html(model, switches(model), switched_on(model, "q,v"))
     assert re.search(r'aria-pressed="true"><b>c_attn', markup)
     assert re.search(r'aria-pressed="false"><b>attn\.c_proj', markup)
+
+
+def test_every_matrix_has_its_effective_rank() -> None:
+    folders = (ASSETS / "models" / "pocket-base", ASSETS / "models" / "pocket-instruct")
+    table = ranks_viewer(folders)()
+    cells = [int(cell) for cell in re.findall(r'<td class="num">(\d+)<small> of 256', table)]
+    assert len(cells) == 4 * 7 and all(1 <= cell <= 256 for cell in cells)
+    for name in ("q_proj", "down_proj", "layer 0", "layer 3"):
+        assert name in table
+
+
+def test_a_rank_is_drawn_among_those_measured(tiny_studio: Studio) -> None:
+    rebuilder = Rebuilder(tiny_studio.manager)
+    assert "right at rank 3, of 128 held-out questions" in measurer(rebuilder)(3)
+    drawn = list(sweeper(rebuilder)())[-1]
+    assert re.findall(r"r = (\d+)", drawn) == ["0", "1", "2", "3", "4", "8", "16", "32"]
+
+
+def test_the_chapters_layer_is_run_and_its_repair_changes_nothing(tiny_studio: Studio) -> None:
+    rows = re.findall(r'<tr><th>([^<]+)</th><td class="num">([^<]+)</td>', layer_runner(tiny_studio)(8, 16))
+    differences = {name: float(value) for name, value in rows}
+    assert differences["repaired: B = 0"] == 0 < differences["as listed, B from N(0, 0.01²)"]
+
+
+def test_adapters_are_added_up_and_the_trap_of_rslora_is_named() -> None:
+    folders = (ASSETS / "models" / "pocket-base", ASSETS / "models" / "pocket-instruct")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    plain, scaled = (adder(folders)(name, 16, 32, rslora, 1.0, 0.5) for rslora in (False, True))
+    for method in ("linear", "cat", "svd"):
+        assert f"<code>{method}</code>" in plain
+    assert "√r times too loud" in scaled and "√r times too loud" not in plain
+    assert "nothing to merge" in adder(folders)(name, 16, 0, False, 1.0, 0.5)
+    assert "nothing to add up" in adder(folders)(name, 16, 32, False, 0, 0)
 
 
 @pytest.mark.parametrize("amount, text", [(512, "512 B"), (27_262_976, "27.3 MB"), (1.41e11, "141 GB")])
