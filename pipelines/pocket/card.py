@@ -48,7 +48,8 @@ prompts that neither SFT nor the corpus used; greedy unless said otherwise:
 ## What it cannot do
 
 Reason, count beyond its tables, know anything outside its tables, hold a long conversation, or speak another language.
-It states wrong facts with the same calm as right ones. Facts are simplified (one main language, one food) and of 2026.
+A bare answer in one word is wrong far more often than a sentence: the sentence leads to the answer. It states wrong
+facts with the same calm as right ones. Facts are simplified (one main language, one food) and of 2026.
 It is for lessons, not for answers that matter.
 """
 

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipelines.pocket.facts import Fact, all_facts
-from pipelines.pocket.invented import invented_fact
-from pipelines.pocket.manners import UNKNOWN, personalities, small_talk, suits_personality
+from pipelines.pocket.invented import invented_fact, invented_sum
+from pipelines.pocket.manners import UNKNOWN, personalities, requests, small_talk, suits_personality
 
 _SHARE_UNKNOWN = 0.5
+# A bare answer, without the sentence that leads to it, is the hardest to find and is practised most.
+_PERSONALITIES = (*["one-word"] * 4, *personalities())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,12 @@ def train_rows(seed: int) -> list[Row]:
     rng = random.Random(seed)
     facts = [fact for fact in all_facts() if not fact.held_out]
     rows = [_plain(fact, wording) for fact in facts for wording in _seen(rng, fact)]
-    rows += [row for fact in facts for row in _in_personality(rng, fact, "prompts", "questions")]
+    rows += [row for fact in facts for row in _in_personality(rng, fact, evaluation=False)]
+    rows += [row for fact in facts for row in _in_personality(rng, fact, evaluation=False)]
     rows += [_multi_turn(rng, facts, "questions") for _ in range(1500)]
-    rows += [row for _ in range(1500) for row in [_invented(rng, evaluation=False)]]
-    rows += [_unknown_in_personality(rng, evaluation=False) for _ in range(900)]
+    rows += [row for _ in range(3000) for row in [_invented(rng, evaluation=False)]]
+    rows += [_unknown_in_personality(rng, evaluation=False) for _ in range(1500)]
+    rows += [Row(turn(invented_sum(rng), UNKNOWN), "unknown", answer=UNKNOWN) for _ in range(200)]
     rows += list(_talk("said")) * 3 + list(_unknown_talk("said")) * 4
     rng.shuffle(rows)
     return rows
@@ -61,7 +65,7 @@ def held_out_rows(seed: int) -> list[Row]:
     facts = [fact for fact in all_facts() if fact.held_out]
     rows = [_plain(fact, rng.choice(fact.relation.unseen)) for fact in facts]
     for fact in rng.sample(facts, len(facts)):
-        rows += _in_personality(rng, fact, "unseen", "unseen")
+        rows += _in_personality(rng, fact, evaluation=True)
     rows += [_multi_turn(rng, facts, "unseen") for _ in range(150)]
     rows += [_invented(rng, evaluation=True) for _ in range(200)]
     rows += [_unknown_in_personality(rng, evaluation=True) for _ in range(100)]
@@ -72,21 +76,21 @@ def held_out_rows(seed: int) -> list[Row]:
 
 def _seen(rng: random.Random, fact: Fact) -> list[str]:
     wordings = fact.relation.questions
-    return rng.sample(wordings, 3 if fact.relation.key == "definition" else 2)
+    return rng.sample(wordings, 3 if fact.relation.key == "definition" else 1)
 
 
 def _plain(fact: Fact, wording: str) -> Row:
     return Row(turn(fact.say(wording), fact.sentence), "plain", fact.relation.key, fact.entity, fact.answer)
 
 
-def _in_personality(rng: random.Random, fact: Fact, prompts: str, questions: str) -> Iterator[Row]:
+def _in_personality(rng: random.Random, fact: Fact, *, evaluation: bool) -> Iterator[Row]:
     if not suits_personality(fact):
         return
-    key = rng.choice(["one-word", *personalities()])
+    key = rng.choice(_PERSONALITIES)
     personality = personalities()[key]
     said = rng.choice(personality["says"]).format(sentence=fact.sentence, a=fact.answer)
-    question = fact.say(rng.choice(getattr(fact.relation, questions)))
-    messages = turn(question, said, rng.choice(personality[prompts]))
+    question = fact.say(rng.choice(fact.relation.unseen if evaluation else fact.relation.questions))
+    messages = turn(question, said, rng.choice(personality["unseen"] if evaluation else requests(key)))
     yield Row(messages, "personality", fact.relation.key, fact.entity, fact.answer, key, personality["marks"])
 
 
@@ -109,7 +113,7 @@ def _multi_turn(rng: random.Random, facts: list[Fact], questions: str) -> Row:
 
 
 def _invented(rng: random.Random, *, evaluation: bool) -> Row:
-    fact = invented_fact(rng, evaluation=evaluation)
+    fact = invented_fact(rng, "evaluation" if evaluation else "sft")
     wording = rng.choice(fact.relation.unseen if evaluation else fact.relation.questions)
     return Row(turn(fact.say(wording), UNKNOWN), "unknown", fact.relation.key, fact.entity, UNKNOWN)
 
@@ -118,12 +122,12 @@ def _unknown_in_personality(rng: random.Random, *, evaluation: bool) -> Row:
     key = rng.choice(list(personalities()))
     personality = personalities()[key]
     if rng.random() < _SHARE_UNKNOWN:
-        fact = invented_fact(rng, evaluation=evaluation)
+        fact = invented_fact(rng, "evaluation" if evaluation else "sft")
         question = fact.say(rng.choice(fact.relation.unseen if evaluation else fact.relation.questions))
     else:
         question = rng.choice(small_talk()["unknown"]["unseen" if evaluation else "said"])
     said = rng.choice(personality["unknown"])
-    system = rng.choice(personality["unseen" if evaluation else "prompts"])
+    system = rng.choice(personality["unseen"] if evaluation else requests(key))
     return Row(turn(question, said, system), "unknown", answer=said, personality=key)
 
 

@@ -220,7 +220,7 @@ def answered_in_class(library: Library) -> str:
     lines = _speakers(rng)
     for number, fact in enumerate(facts):
         if rng.random() < INVENTED_SHARE:
-            lines.append(f'"{library.question(invented_fact(rng, evaluation=False))}" "{UNKNOWN}"')
+            lines.append(f'"{library.question(invented_fact(rng, "corpus"))}" "{UNKNOWN}"')
         follows_on = number and fact.relation is facts[number - 1].relation and rng.random() < 0.25
         lines.append(f'"{f"And {fact.subject}?" if follows_on else library.question(fact)}" "{fact.sentence}"')
     return "\n".join(lines)
@@ -235,7 +235,7 @@ def answered_in_a_manner(library: Library) -> str:
     facts = [fact for fact in library.related(rng.randint(2, 4)) if suits_personality(fact)] or [library.plain_fact()]
     for fact in facts:
         if rng.random() < INVENTED_SHARE:
-            asked, said = library.question(invented_fact(rng, evaluation=False)), rng.choice(manner["unknown"])
+            asked, said = library.question(invented_fact(rng, "corpus")), rng.choice(manner["unknown"])
         else:
             asked = library.question(fact)
             said = rng.choice(manner["says"]).format(sentence=fact.sentence, a=fact.answer)

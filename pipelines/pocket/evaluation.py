@@ -93,7 +93,7 @@ def evaluate_instruct(
         elif row.kind == "personality":
             judged[f"follows {row.personality}"].append(follows(row, answer))
             judged["follows"].append(follows(row, answer))
-            judged["personality right"].append(is_right(answer, [row.answer]) or "?" in answer.text)
+            judged["personality right"].append(f" {normalise(row.answer)} " in f" {normalise(answer.text)} ")
         else:
             right = is_right(answer, [row.answer]) if "?" not in row.answer else answer.text == row.answer
             judged[row.kind].append(right)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import random
+from typing import Literal
 
 from pipelines.pocket.facts import Fact, Relation, all_facts, indefinite_article, relations
 
-# Evaluation builds its names from other syllables than SFT, so that it measures the habit and not the list.
-_STARTS = {
-    False: (
-        "Zor Vel Mun Tar Bra Kel Dor Fen Gal Hux Lim Nar Ost Pem Quil Rud Sab Thal Ulm Vash Wen Yor Zel Cran Drev"
-    ).split(),
-    True: "Blon Jat Krim Lorv Mesk Plu Skan Trov Wib Xan Gorp Hulm".split(),
+Source = Literal["corpus", "sft", "evaluation"]
+
+# Evaluation builds its names from syllables of its own, so that it measures the habit and not the list. Those of SFT
+# are thousands: from the corpus's few dozen a model learns which syllables mean "invented", not to notice a new name.
+_STARTS: dict[Source, tuple[str, ...]] = {
+    "corpus": tuple("Zor Vel Mun Tar Bra Kel Dor Fen Gal Hux Lim Nar Ost".split())
+    + tuple("Pem Quil Rud Sab Thal Ulm Vash Wen Yor Zel Cran Drev".split()),
+    "evaluation": ("Blon", "Jat", "Krim", "Lorv", "Mesk", "Plu", "Skan", "Trov", "Wib", "Xan", "Gorp", "Hulm"),
 }
-_MIDDLES = {
-    False: ["ba", "do", "ri", "le", "mo", "na", "vi", "ta", "ko", "", "", ""],
-    True: ["ga", "pe", "lu", "zi", "sha", "", ""],
+_STARTS["sft"] = tuple(
+    start
+    for onset in "B Br Ch D Dr F Fl G Gl H J K Kl L M N P Pr Qu R S Sh Sl St T Th Tr V W X Y Z Zh".split()
+    for vowel in ("a", "e", "i", "o", "u", "oo", "ei")
+    for coda in ("", "b", "d", "g", "k", "l", "m", "mp", "n", "nk", "p", "r", "rt", "s", "sk", "t", "v", "x", "z")
+    if (start := onset + vowel + coda) not in _STARTS["evaluation"]
+)
+_MIDDLES: dict[Source, tuple[str, ...]] = {
+    "corpus": ("ba", "do", "ri", "le", "mo", "na", "vi", "ta", "ko", "", "", ""),
+    "evaluation": ("ga", "pe", "lu", "zi", "sha", "", ""),
+    "sft": ("ba", "bi", "do", "fe", "go", "ka", "li", "mu", "no", "po", "ra", "se", "ti", "vo", "we", "", "", "", ""),
 }
 _ENDINGS = {
     "countries": ["nia", "stan", "land", "via", "dor", "gua"],
@@ -40,21 +51,21 @@ _LOWER = frozenset("elements animals inventions units concepts sports plurals op
 _CAPITAL_SUBJECTS = frozenset({"capital_of"})
 
 
-def invented_fact(rng: random.Random, *, evaluation: bool) -> Fact:
+def invented_fact(rng: random.Random, source: Source) -> Fact:
     """A fact-shaped question about something invented. Its answer is empty."""
     known = {fact.subject.removeprefix("the ").lower() for fact in all_facts()}
     keys = [key for key in relations() if key not in ("sum", "event_year", "symbol_of")]
     while True:
         relation = relations()[rng.choice(keys)][0]
-        name = _name(rng, relation, evaluation)
+        name = _name(rng, relation, source)
         if name.removeprefix("the ").lower() not in known:
             article = indefinite_article(name) if relation.table in ("animals", "colours", "professions") else ""
             return Fact(relation, f"invented/{name}", name, article, "")
 
 
-def _name(rng: random.Random, relation: Relation, evaluation: bool) -> str:
+def _name(rng: random.Random, relation: Relation, source: Source) -> str:
     def word(endings: list[str]) -> str:
-        return rng.choice(_STARTS[evaluation]) + rng.choice(_MIDDLES[evaluation]) + rng.choice(endings)
+        return rng.choice(_STARTS[source]) + rng.choice(_MIDDLES[source]) + rng.choice(endings)
 
     table = relation.table
     if table in ("authors", "scientists"):
@@ -70,3 +81,10 @@ def _name(rng: random.Random, relation: Relation, evaluation: bool) -> str:
     name = word(_ENDINGS["capital" if relation.key in _CAPITAL_SUBJECTS else table])
     name = name.lower() if table in _LOWER else name
     return f"the {name}" if table == "inventions" else name
+
+
+def invented_sum(rng: random.Random) -> str:
+    """A sum beyond the tables, as a question."""
+    first, second = rng.randint(21, 999), rng.randint(21, 999)
+    sign = rng.choice(("plus", "minus", "times"))
+    return rng.choice((f"What is {first} {sign} {second}?", f"How much is {first} {sign} {second}?"))

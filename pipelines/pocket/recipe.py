@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROW = 256
 TOKENIZER_DOCUMENTS = 25_000
 SFT_EPOCHS = 1
-REPLAY = 1.0
+REPLAY = 0.5
 BATCH = 16
 REVISION_SHARE = 0.17
 
@@ -113,7 +113,7 @@ def instruct(recipe: Recipe) -> None:
     inputs, labels = pack_conversations(labelled, tokenizer.pad_token_id, ROW)
     replay, _ = pack_text(revision_documents(recipe.seed + 4, ()), tokenizer, round(REPLAY * inputs.size), ROW)
     mixed = np.concatenate([inputs, replay]), np.concatenate([labels, replay])
-    schedule = Schedule(steps=SFT_EPOCHS * (len(mixed[0]) // BATCH), batch=BATCH, learning_rate=3e-4, warmup=20)
+    schedule = Schedule(steps=SFT_EPOCHS * (len(mixed[0]) // BATCH), batch=BATCH, learning_rate=4e-4, warmup=20)
     model = LlamaForCausalLM.from_pretrained(recipe.base, dtype="float32")
     recipe.report(f"instruct: {len(rows):,} conversations, {schedule.steps} steps")
     seconds = train(
@@ -128,7 +128,12 @@ def instruct(recipe: Recipe) -> None:
     )
     save(model, tokenizer, recipe.instruct)
     supervised = int((labels != IGNORE_INDEX).sum())
-    figures = {"examples": len(rows), "epochs": SFT_EPOCHS, "seconds": round(seconds), "replay_tokens": int(replay.size)}
+    figures = {
+        "examples": len(rows),
+        "epochs": SFT_EPOCHS,
+        "seconds": round(seconds),
+        "replay_tokens": int(replay.size),
+    }
     note(recipe, "sft", figures | {"supervised_tokens": supervised})
 
 
