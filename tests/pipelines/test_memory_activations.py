@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Any
 
 import pytest
 
-from pipelines.architecture import Architecture
-from pipelines.architecture.extract import extract
-from pipelines.lora import resolve
-from pipelines.memory.activations import layer_bytes
-from pipelines.memory.setup import MemorySetup
+from pipelines.memory import estimate
+from tests.benchmarks import memory_grid
+from tests.benchmarks.memory_grid import layer_kept
 
 BATCH, SEQ_LEN, RANK = 1, 32, 2
-TOKENS = BATCH * SEQ_LEN
 _BASE = {
     "hidden_size": 64,
     "intermediate_size": 160,
@@ -61,60 +60,26 @@ def config_of(family: str, layers: int) -> dict[str, Any]:
     return {"model_type": family, **_BASE, **own, "num_hidden_layers": layers}
 
 
-def saved_bytes(config: dict[str, Any], method: str, attention: str) -> int:
-    """Bytes of the distinct storages that autograd keeps in one forward pass under bf16 autocast, without
-    parameters.
-    """
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(**config), dtype=torch.bfloat16, attn_implementation=attention
-    )
-    if method == "lora":
-        adapter = LoraConfig(task_type="CAUSAL_LM", r=RANK, target_modules="all-linear")
-        model = get_peft_model(model, adapter).base_model.model
-    model.train()
-    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
-    kept: dict[int, int] = {}
-    alive = []  # storages are told apart by address, so none may be freed meanwhile
-
-    def pack(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        alive.append(tensor)
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage.nbytes()
-        return tensor
-
-    ids = torch.randint(0, config["vocab_size"], (BATCH, SEQ_LEN))
-    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with hooks, torch.autocast("cpu", dtype=torch.bfloat16):
-        model.base_model(input_ids=ids, use_cache=False)
-    return sum(kept.values())
-
-
-def adapter_cast_bytes(model: Architecture) -> int:
-    """Autocast keeps a bf16 copy of each layer's A and B, which are parameters' copies and no activations."""
-    resolution = resolve(model, "all-linear")
-    return sum(
-        2 * RANK * target.rank_factor * target.weight.experts * sum(target.weight.features)
-        for target in resolution.targets
-        if "{}" in target.weight.name
-    )
-
-
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layer_keeps_the_bytes_that_are_counted(family: str, attention: str, method: str) -> None:
     if family == "gemma2" and attention == "sdpa":
         pytest.skip("transformers has only eager attention for Gemma 2's capped scores on this machine")
-    facts = {"key": family, "title": family, "source": "", "hub_id": ""}
-    model = extract(facts, config_of(family, 2))
-    three, two = (saved_bytes(config_of(family, layers), method, attention) for layers in (3, 2))
-    measured = three - two - (adapter_cast_bytes(model) if method == "lora" else 0)
-    setup = MemorySetup("", method=method, r=RANK, batch=BATCH, seq_len=SEQ_LEN, attention=attention)
-    counted = layer_bytes(model, setup, None if method == "full" else resolve(model, "all-linear")).total(TOKENS)
+    measured, counted = layer_kept(config_of(family, 2), method, attention, RANK, BATCH, SEQ_LEN)
     assert counted == pytest.approx(measured, rel=LOOSE.get(family, 1e-9))
+
+
+def test_the_benchmark_trains_every_method_of_its_grid() -> None:
+    """The grid needs a GPU; its steps run on a CPU, too, at the size of the pocket pair."""
+    methods = [dataclasses.replace(setup, model="pocket", batch=1, seq_len=16) for setup in memory_grid.grid(80e9)]
+    assert {setup.method for setup in methods} == {"full", "lora", "qlora"}
+    for setup in {setup for setup in methods if setup.optimizer == "adamw"}:
+        run = memory_grid.training(setup, "cpu")
+        losses = [next(run) for _ in range(memory_grid.STEPS)]
+        assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_the_grid_leaves_out_what_would_not_fit() -> None:
+    assert all(estimate(setup).total <= 16e9 for setup in memory_grid.grid(16e9))
+    assert len(list(memory_grid.grid(16e9))) < len(list(memory_grid.grid(80e9)))
