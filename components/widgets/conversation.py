@@ -24,10 +24,13 @@ const tell = () => {
   trigger("input");
   trigger("change");
 };
-const fit = (area) => {
-  area.style.height = "auto";
-  area.style.height = Math.max(area.scrollHeight, 38) + "px";
+// All at once: reading a height after writing another makes the browser lay the page out again for each.
+const fit = (areas) => {
+  for (const area of areas) area.style.height = "auto";
+  const heights = areas.map((area) => Math.max(area.scrollHeight, 38));
+  areas.forEach((area, at) => { area.style.height = heights[at] + "px"; });
 };
+const fitAll = () => fit([...rows.querySelectorAll("textarea")]);
 const make = (message) => {
   const {role, content, ...extra} = message;
   const row = document.createElement("div");
@@ -48,7 +51,7 @@ const make = (message) => {
   area.setAttribute("aria-label", "Message");
   let waiting;
   area.addEventListener("input", () => {
-    fit(area);
+    fit([area]);
     clearTimeout(waiting);
     waiting = setTimeout(tell, 250);
   });
@@ -69,7 +72,7 @@ const paint = () => {
   if (own === JSON.stringify(value)) return;
   own = JSON.stringify(value);
   rows.replaceChildren(...value.map(make));
-  rows.querySelectorAll("textarea").forEach(fit);
+  fitAll();
 };
 element.querySelector(".turn-add").addEventListener("click", () => {
   const last = rows.lastElementChild?.querySelector("select").value;
@@ -77,7 +80,13 @@ element.querySelector(".turn-add").addEventListener("click", () => {
   tell();
   rows.lastElementChild.querySelector("textarea").focus();
 });
-new ResizeObserver(() => rows.querySelectorAll("textarea").forEach(fit)).observe(element);
+// Its height changes by the fitting itself; only another width asks for it.
+let width = 0;
+new ResizeObserver(() => {
+  if (element.clientWidth === width) return;
+  width = element.clientWidth;
+  fitAll();
+}).observe(element);
 paint();
 watch("value", paint);
 """
