@@ -71,7 +71,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         with gr.Row():
             source = gr.Dropdown(_choices(studio), value="lesson", label="A data set", scale=2)
             hub = gr.Textbox(label="or one of the Hub", placeholder="owner/name", max_lines=1, scale=1)
-        file = gr.File(label="or your own: JSON, JSONL, CSV, Parquet; at most 200 MB", height=120)
+        file = gr.File(label="or JSON(L), CSV, Parquet, to 200 MB", height=120)
         with gr.Accordion("or let a model write it: Self-Instruct", open=False):
             written, take = draw_corner(studio)
         view = _view()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.loss_mask import LossMask
 
 TRAIN_ON = [
-    ("Assistant: every answer", "assistant"),
+    ("Every answer", "assistant"),
     ("Last answer only", "last_assistant"),
     ("Everything", "everything"),
 ]
@@ -39,14 +39,12 @@ def build(studio: Studio, lesson: Lesson) -> None:
     with stage_frame("sft") as frame:
         messages = lesson.bind("messages", conversation_editor(lesson.default("messages")))
         with gr.Row(elem_classes="switches"):
-            train_on = gr.Radio(TRAIN_ON, value="assistant", label="Train on")
+            train_on = gr.Radio(TRAIN_ON, value="assistant", label="Train on", scale=2)
             model = gr.Radio([("Base", "base"), ("Instruct", "instruct")], value="instruct", label="Losses of")
             template = lesson.bind(
                 "template", gr.Dropdown(choices, value=first if first in keys else keys[0], label="Template")
             )
-            length = gr.Slider(
-                16, 4096, MAX_LENGTH, step=16, label="max_length", info="tokens after which training cuts"
-            )
+            length = gr.Slider(16, 4096, MAX_LENGTH, step=16, label="max_length", info="training cuts after it")
             whitespace = gr.Checkbox(False, label="Whitespace", info="draw spaces and newlines")
         figures = gr.HTML("", min_height=84)
         tokens = gr.HTML('<p class="quiet">The tokens appear as soon as the model is loaded.</p>', min_height=120)

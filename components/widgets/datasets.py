@@ -39,7 +39,7 @@ def catalogue_html(entries: Sequence[DatasetEntry]) -> str:
 def _catalogue_row(entry: DatasetEntry) -> str:
     exact = f"{entry.count:,}" if entry.count is not None else "not stated"
     note = f"<small>{escape(entry.note)}</small>" if entry.note else ""
-    read = f"card read {entry.checked}" if entry.checked else "as reported, card not read"
+    read = f"card read {entry.checked}" if entry.checked else "as reported"
     checked = f"<small>{escape(read)}</small>" if entry.count is not None else ""
     hub = f"<small>Hub: {escape(entry.hub_id)}</small>" if entry.hub_id else "<small>not on the Hub</small>"
     return (

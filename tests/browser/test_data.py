@@ -58,3 +58,16 @@ def test_nothing_widens_the_page(open_page: Callable[..., Page], width: int) -> 
     page = open_page("/?tab=data", width=width)
     expect(page.locator(".data-pair").first).to_be_visible(timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_model_writes_examples_and_what_was_kept_is_looked_into(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=data")
+    tab = page.locator("#stage-data")
+    expect(page.locator(".data-pair").first).to_be_visible(timeout=60_000)
+    tab.get_by_role("button", name="or let a model write it").click()
+    tab.get_by_role("button", name="Write examples").click()
+    table = tab.get_by_role("region", name="What the model wrote")
+    expect(table.get_by_role("row").nth(1)).to_contain_text("kept", timeout=120_000)
+    tab.get_by_role("button", name="Look inside what was kept").click()
+    expect(tab.locator(".data-figures").nth(1)).to_contain_text("messages", timeout=60_000)
+    expect(tab.get_by_label("Key of this data set")).not_to_have_value("lesson")

@@ -16,7 +16,7 @@ def test_train_on_everything_lights_every_token(open_page: Callable[..., Page]) 
     expect(tab.locator(".mask .piece.is-dim").first).to_be_visible(timeout=90_000)
     tab.get_by_label("Everything").check()
     expect(tab.locator(".mask .piece.is-dim")).to_have_count(0, timeout=60_000)
-    tab.get_by_label("Assistant: every answer").check()
+    tab.get_by_label("Every answer").check()
     expect(tab.locator(".mask .piece.is-dim").first).to_be_visible(timeout=60_000)
 
 

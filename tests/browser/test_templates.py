@@ -28,3 +28,53 @@ def test_a_warning_opens_and_says_what_was_seen(open_page: Callable[..., Page]) 
     expect(warning).to_be_visible(timeout=60_000)
     warning.locator("summary").click()
     expect(warning).to_contain_text("add_special_tokens=False")
+
+
+def test_own_jinja_is_rendered_and_an_error_names_its_line(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=templates")
+    tab = page.locator("#stage-templates")
+    expect(tab.locator(".rendering")).to_have_count(2, timeout=60_000)
+    choose(page, "Template 3", "Own Jinja, below")
+    expect(tab.locator(".rendering").nth(2)).to_contain_text("<|user|>", timeout=60_000)
+    tab.get_by_role("button", name="Own Jinja").click()
+    editor = tab.locator(".cm-content").first
+    editor.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("hello\n{% if %}")
+    expect(tab.locator(".rendering").nth(2)).to_contain_text("line 2", timeout=60_000)
+
+
+def test_ids_whitespace_and_the_generation_prompt_are_drawn_on_demand(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=templates")
+    first = page.locator("#stage-templates .rendering").first
+    expect(first).to_contain_text("Paris", timeout=60_000)
+    assert first.locator("small").count() == 0
+    page.locator("#stage-templates").get_by_label("Token ids").check()
+    expect(first.locator(".piece small").first).to_be_visible(timeout=60_000)
+    page.locator("#stage-templates").get_by_label("Whitespace").check()
+    expect(first.locator(".ws").first).to_be_visible(timeout=60_000)
+
+
+def test_tools_reach_the_rendering(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=templates")
+    tab = page.locator("#stage-templates")
+    expect(tab.locator(".rendering")).to_have_count(2, timeout=60_000)
+    choose(page, "Template 3", "Qwen3")
+    expect(tab.locator(".rendering")).to_have_count(3, timeout=60_000)
+    tab.get_by_role("button", name="Tools").click()
+    tab.get_by_role("button", name="Put an example").click()
+    expect(tab.locator(".rendering").nth(2)).to_contain_text("The weather of a city", timeout=60_000)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_widens_the_page(open_page: Callable[..., Page], width: int) -> None:
+    page = open_page("/?tab=templates", width=width)
+    expect(page.locator("#stage-templates .rendering").first).to_be_visible(timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """An option of a dropdown, found by typing its name."""
+    field = page.locator("#stage-templates").get_by_label(label, exact=True)
+    field.fill(option)
+    page.get_by_role("option", name=option, exact=True).click()
