@@ -17,7 +17,7 @@ from components.widgets.runs import curves_html, samples_html, status_html
 from pipelines.errors import InputError
 from pipelines.finetune import RunView
 
-LOOK = 0.5  # seconds between two looks at a run that is not finished
+LOOK = 0.7  # seconds between two looks at a run that is not finished
 MAX_OVERLAID = 4
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _INVITATION = '<p class="quiet">Press Start: with the defaults the base model learns to answer in seconds.</p>'
@@ -53,8 +53,9 @@ def build(studio: Studio, lesson: Lesson) -> None:
         curves = gr.HTML("", elem_classes="run-curves-box")
         samples = gr.HTML("")
         timer = gr.Timer(LOOK, active=False)
-        shown = [status, curves, samples, timer, stop, resume]
-        looks = [run, over, smoothing, log_y]
+        drawn = gr.State(())
+        shown = [status, curves, samples, timer, stop, resume, drawn]
+        looks = [run, over, smoothing, log_y, drawn]
 
         began = start.click(starter(studio), form.components(), [run], **_QUIET)
         again = resume.click(resumer(studio), [run], [run], **_QUIET)
@@ -114,32 +115,38 @@ def stopper(studio: Studio) -> Callable[..., Any]:
 
 
 def shower(studio: Studio) -> Callable[..., tuple[Any, ...]]:
-    """The handler that draws a run where it stands, and says whether to look again."""
+    """The handler that draws a run where it stands, and says whether to look again.
 
-    def show(run_id: str | None, over: list[str] | None, smoothing: int, log_y: bool) -> tuple[Any, ...]:
+    What stands as it was last `drawn` is not sent again: a browser that redraws curves twice a second takes the cores
+    that the run needs.
+    """
+    halted = gr.Timer(active=False), gr.Button(interactive=False), gr.Button(interactive=False)
+
+    def show(
+        run_id: str | None, over: list[str] | None, smoothing: int, log_y: bool, drawn: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
         if not run_id:
-            return (
-                _INVITATION,
-                "",
-                "",
-                gr.Timer(active=False),
-                gr.Button(interactive=False),
-                gr.Button(interactive=False),
-            )
+            return (_INVITATION, "", "", *halted, ())
         try:
             view = studio.runs.view(run_id)
         except InputError:
             # A link to a run that was deleted, or of another studio: nothing the visitor did wrong.
             gone = '<p class="quiet">This run is not in this studio any more. Start one, or choose another.</p>'
-            return gone, "", "", gr.Timer(active=False), gr.Button(interactive=False), gr.Button(interactive=False)
+            return (gone, "", "", *halted, ())
         others = _known(studio, [other for other in over or [] if other != run_id])
+        curves = (run_id, [(one.run_id, one.step, len(one.evals)) for one in (view, *others)], smoothing, log_y)
+        samples = (run_id, len(view.samples))
+        was = drawn or (None, None)
         return (
             status_html(view),
-            curves_html(view, others, smoothing=int(smoothing or 1), log_y=bool(log_y)),
-            samples_html(view),
+            gr.skip()
+            if curves == was[0]
+            else curves_html(view, others, smoothing=int(smoothing or 1), log_y=bool(log_y)),
+            gr.skip() if samples == was[1] else samples_html(view),
             gr.Timer(active=not view.ended),
             gr.Button(interactive=not view.ended),
             gr.Button(interactive=view.status in ("stopped", "failed")),
+            (curves, samples),
         )
 
     return show

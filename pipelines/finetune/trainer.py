@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.finetune.arguments import lora_arguments, sft_arguments
 from pipelines.finetune.card import model_card
+from pipelines.finetune.config import SMALL_MODEL
 from pipelines.finetune.conversations import Examples, build_examples
 from pipelines.finetune.evaluate import answer_all, score
 from pipelines.finetune.loading import end_token_ids, load_base, load_tokenizer
@@ -35,6 +37,7 @@ def train(run: RunDirectory, clock: Clock) -> str:
     """
     config, model_info = run.config, run.model
     device = choose_device(run.record["device"])
+    use_threads(model_info.parameters)
     run.append("phase", text="loading the model")
     tokenizer = load_tokenizer(model_info)
     model = load_base(model_info, config, device)
@@ -50,6 +53,21 @@ def train(run: RunDirectory, clock: Clock) -> str:
     _save(run, trainer, tokenizer)
     shutil.rmtree(checkpoint, ignore_errors=True)
     return "stopped" if trainer.state.global_step < trainer.args.max_steps else "finished"
+
+
+def use_threads(parameters: int) -> None:
+    """Let torch compute on all cores; for a small model on half of them, unless OMP_NUM_THREADS says how many.
+
+    A thread of a small model has so little to do that it mostly waits for the others. Measured on two cores with the
+    embedded pair: 0.22 s a step with one thread and 0.20 s with two; while a browser draws the curve on the same
+    machine, 0.4 s and 0.7 s, because each wait then lasts until the browser is done.
+    """
+    if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "sched_getaffinity"):
+        return
+    import torch
+
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, cores // 2) if parameters < SMALL_MODEL else cores)
 
 
 def _trainer(

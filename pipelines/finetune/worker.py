@@ -4,7 +4,8 @@
     python -m pipelines.finetune.worker --warm               import everything, then train the run named on stdin
 
 The second form is what the studio keeps ready, so that a click does not wait for imports. It leaves when its standard
-input ends, which it does when the studio goes; once it has a run it finishes it, even if the studio is killed. Both forms do the same with the run's directory.
+input ends, which it does when the studio goes; once it has a run it finishes it, even if the studio is killed. Both
+forms do the same with the run's directory.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare() -> None:
-    """Import what training needs and use all of this machine's cores."""
+    """Import what training needs."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import datasets
-    import torch
+    import torch  # noqa: F401
     import transformers
     from peft import LoraConfig  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401
@@ -58,8 +59,6 @@ def prepare() -> None:
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    if "OMP_NUM_THREADS" not in os.environ and hasattr(os, "sched_getaffinity"):
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
 def work(run: RunDirectory) -> int:

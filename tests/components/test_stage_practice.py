@@ -99,21 +99,30 @@ def test_stop_stops_the_run_shown(studio):
 
 
 def test_a_running_run_is_looked_at_again_and_an_ended_one_is_not(studio):
-    status, curves, samples, timer, stop, resume = shower(studio)(studio.runs.run.run_id, [], 1, False)
+    status, curves, samples, timer, stop, resume, _ = shower(studio)(studio.runs.run.run_id, [], 1, False, ())
     assert "8 / 16" in status and "polyline" in curves and "before training" in samples
     assert timer.active and stop.interactive and not resume.interactive
     studio.runs.run = run_view(status="failed", error="The worker was killed.")
-    *_, timer, stop, resume = shower(studio)(studio.runs.run.run_id, [], 1, False)
+    *_, timer, stop, resume, _ = shower(studio)(studio.runs.run.run_id, [], 1, False, ())
     assert not timer.active and not stop.interactive and resume.interactive
+
+
+def test_what_has_not_changed_is_not_drawn_again(studio):
+    show = shower(studio)
+    first = show(studio.runs.run.run_id, [], 1, False, ())
+    status, curves, samples, *_ = show(studio.runs.run.run_id, [], 1, False, first[-1])
+    assert "8 / 16" in status and curves == samples == gr.skip()
+    _, curves, samples, *_ = show(studio.runs.run.run_id, [], 5, False, first[-1])
+    assert "polyline" in curves and samples == gr.skip()
 
 
 @pytest.mark.parametrize("run_id", ["", None])
 def test_without_a_run_there_is_an_invitation(studio, run_id):
-    assert "Press Start" in shower(studio)(run_id, [], 1, False)[0]
+    assert "Press Start" in shower(studio)(run_id, [], 1, False, ())[0]
 
 
 def test_a_link_to_a_run_that_is_gone_is_no_error(studio):
-    status, curves, *_ = shower(studio)("0" * 16, None, 1, False)
+    status, curves, *_ = shower(studio)("0" * 16, None, 1, False, ())
     assert "not in this studio any more" in status and curves == ""
 
 
