@@ -66,7 +66,8 @@ def arithmetic(
     wanted = sum(share * b @ a for share, (a, b) in zip(weights, parts, strict=True))
     combinations = []
     for method in METHODS:
-        extra = {"svd_rank": r} if method == "svd" else {}
+        # PEFT's default computes all right singular vectors, which it then cuts off: most of the time.
+        extra = {"svd_rank": r, "svd_full_matrices": False} if method == "svd" else {}
         model.add_weighted_adapter(list(_NAMES), list(weights), method, combination_type=method, **extra)
         layer = model.base_model.model.layer
         got = layer.get_delta_weight(method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,11 @@ class Figure:
     what: str
     value: str
     how: str
+
+
+def p95(seconds: Sequence[float]) -> float:
+    """The smallest of the values that 95 % do not pass."""
+    return sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
 
 
 def free_port() -> int:
