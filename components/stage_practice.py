@@ -17,7 +17,7 @@ from components.widgets.runs import curves_html, samples_html, status_html
 from pipelines.errors import InputError
 from pipelines.finetune import RunView
 
-LOOK = 0.7  # seconds between two looks at a run that is not finished
+LOOK = 0.5  # seconds between two looks at a run that is not finished
 MAX_OVERLAID = 4
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _INVITATION = '<p class="quiet">Press Start: with the defaults the base model learns to answer in seconds.</p>'
@@ -134,7 +134,12 @@ def shower(studio: Studio) -> Callable[..., tuple[Any, ...]]:
             gone = '<p class="quiet">This run is not in this studio any more. Start one, or choose another.</p>'
             return (gone, "", "", *halted, ())
         others = _known(studio, [other for other in over or [] if other != run_id])
-        curves = (run_id, [(one.run_id, one.step, len(one.evals)) for one in (view, *others)], smoothing, log_y)
+        curves = (
+            run_id,
+            [(one.run_id, one.step, len(one.heldout), len(one.evals)) for one in (view, *others)],
+            smoothing,
+            log_y,
+        )
         samples = (run_id, len(view.samples))
         was = drawn or (None, None)
         return (

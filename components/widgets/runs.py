@@ -60,8 +60,7 @@ def curves_html(view: RunView, others: Sequence[RunView] = (), *, smoothing: int
     for one in (view, *others):
         name = f" · {one.run_id[:6]}" if others else ""
         losses.append(Series(f"training loss{name}", _thinned(_losses(one, smoothing))))
-        held = [(look.step, look.loss) for look in one.evals if look.loss is not None]
-        losses.append(Series(f"held-out loss{name}", held, marks=True))
+        losses.append(Series(f"held-out loss{name}", one.heldout, marks=True))
         right = [(look.step, look.accuracy) for look in one.evals if look.accuracy is not None]
         shares.append(Series(f"answered rightly{name}", right, marks=True))
         learned = [(look.step, look.taught) for look in one.evals if look.taught is not None]

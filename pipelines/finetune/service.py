@@ -126,7 +126,8 @@ class FinetuneService:
             self._change.notify_all()
         limit = time.monotonic() + CLOSE_SECONDS
         for run_id in working:
-            RunDirectory(self._runs_dir / run_id).ask_to_stop()
+            with contextlib.suppress(FileNotFoundError):  # deleted: its worker sees that, too
+                RunDirectory(self._runs_dir / run_id).ask_to_stop()
         for run_id, worker in working.items():
             try:
                 worker.process.wait(max(0.0, limit - time.monotonic()))
@@ -183,9 +184,10 @@ class FinetuneService:
     def _watch(self, run: RunDirectory, worker: WarmWorker) -> None:
         """Wait for the worker's end, say why if it did not, and keep the next one ready."""
         code = worker.process.wait()
-        worker.keep_log(run.path / "worker.log")
-        if run.status() not in ENDED:
-            self._fail(run, _how_it_ended(code))
+        with contextlib.suppress(FileNotFoundError):  # a run that was deleted has nothing left to write into
+            worker.keep_log(run.path / "worker.log")
+            if run.status() not in ENDED:
+                self._fail(run, _how_it_ended(code))
         with self._change:
             self._working.pop(run.id, None)
             if not self._closed and not self._queue:

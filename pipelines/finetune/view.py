@@ -55,6 +55,7 @@ class RunView:
 
     place:   1 is the next in the queue; 0 where it does not wait
     seconds: since it began to work, without the wait
+    heldout: (step, loss) on the held-out rows; there before the look at the same step, which waits for the answers
     phase:   what a running worker is doing before its first step, as a person reads it; empty after that
     """
 
@@ -64,6 +65,7 @@ class RunView:
     steps: int
     seconds: float
     points: tuple[StepPoint, ...]
+    heldout: tuple[tuple[int, float], ...]
     evals: tuple[EvalPoint, ...]
     samples: tuple[Sample, ...]
     adapter: bool
@@ -128,6 +130,7 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
     before = 0.0
     points: dict[int, StepPoint] = {}
     evals: dict[int, EvalPoint] = {}
+    heldout: dict[int, float] = {}
     for event in events:
         kind = event["kind"]
         if kind == "status":
@@ -142,6 +145,8 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
             points[event["step"]] = StepPoint(
                 *(event[name] for name in ("step", "loss", "learning_rate", "grad_norm", "tokens", "seconds"))
             )
+        elif kind == "heldout":
+            heldout[event["step"]] = event["loss"]
         elif kind == "eval":
             evals[event["step"]] = EvalPoint(
                 *(event[name] for name in ("step", "loss", "accuracy", "stopped", "taught", "seconds"))
@@ -157,6 +162,7 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
         steps=config.max_steps or 0,
         seconds=seconds,
         points=tuple(points[step] for step in sorted(points)),
+        heldout=tuple(sorted(heldout.items())),
         evals=tuple(evals[step] for step in sorted(evals)),
         samples=samples,
         adapter=run.adapter is not None or run.full_model is not None,

@@ -14,6 +14,7 @@ def run_view(**changes):
         "steps": 16,
         "seconds": 4.5,
         "points": points,
+        "heldout": ((0, 4.0), (8, 1.0)),
         "evals": (EvalPoint(0, 4.0, 0.02, 0.0, None, 0.4), EvalPoint(8, 1.0, 0.75, 1.0, None, 4.4)),
         "samples": (Sample(0, "Why <b>?", ""), Sample(8, "Why <b>?", "Because <i>.")),
         "adapter": False,

@@ -52,6 +52,7 @@ def test_a_run_from_start_to_adapter(service, finished):
     assert [point.step for point in finished.points] == list(range(1, 9))
     assert [look.step for look in finished.evals] == [0, 4, 8]
     assert all(look.accuracy is not None and look.loss > 0 for look in finished.evals)
+    assert finished.heldout == tuple((look.step, look.loss) for look in finished.evals)
     assert {sample.step for sample in finished.samples} == {0, 4, 8}
     assert len({sample.prompt for sample in finished.samples}) == 4
     assert finished.adapter
