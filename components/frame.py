@@ -58,16 +58,16 @@ class StageFrame:
         outputs: Sequence[gr.components.Component],
         *,
         quiet: bool = False,
-        queued: bool = False,
+        concurrency_limit: int | None = None,
     ) -> None:
         """`handler(*inputs)` fills `outputs` when the tab is opened, and when an input changes while it is open.
 
         A tab that is not open is left alone: fields that tabs share would have it compute what nobody sees, and
         complain of what was typed elsewhere.
         quiet: on an InputError `outputs` stay as they are; for what another follower of these inputs says already.
-        queued: one visitor at a time. A calculator answers in milliseconds, of which the queue would take most
+        concurrency_limit: of the handler; without one nobody waits for another visitor's, as suits a calculator
         """
-        options: dict[str, Any] = {**_QUIET, "queue": queued}
+        options: dict[str, Any] = {**_QUIET, "concurrency_limit": concurrency_limit}
         if self._open is None:
             self._open = gr.Checkbox(True, visible=False)
         answer = _or_nothing(handler) if quiet else shows_input_errors(handler)
@@ -111,7 +111,7 @@ class StageFrame:
             )
             save = gr.Button(f"Download {filename}", size="sm", elem_classes="take-home-save")
         save.click(None, [code], None, js=_DOWNLOAD % json.dumps(filename), api_visibility="private")
-        self.follow(script, inputs, [code], quiet=play_says, queued=not play_says)
+        self.follow(script, inputs, [code], quiet=play_says, concurrency_limit=1)
         return code
 
 

@@ -82,7 +82,7 @@ def _controls(lesson: Lesson) -> Controls:
         )
         seq_len = gr.Slider(128, 32_768, 2_048, step=128, label="Sequence", info="tokens")
         batch = gr.Slider(1, 64, 1, step=1, label="Batch", info="sequences on each GPU")
-        tokens = gr.Number(10, minimum=0.001, label="Training tokens, millions", info="all epochs together")
+        tokens = gr.Number(10, label="Training tokens, millions", info="all epochs together")
     with gr.Row(elem_classes="knobs"):
         r = lesson.bind("r", gr.Slider(1, 256, lesson.default("r"), step=1, label="Rank r"))
         targets = lesson.bind(

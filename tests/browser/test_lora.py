@@ -120,7 +120,7 @@ def test_a_rank_is_rebuilt_and_measured_when_the_slider_is_let_go(lora: Page) ->
     box.fill("4")
     box.press("Enter")
     box.blur()
-    rebuilt = tab.locator(".rebuilt")
+    rebuilt = tab.locator(".rebuilt").first
     expect(rebuilt).to_contain_text("right at rank 4, of 128 held-out questions", timeout=120_000)
     share = rebuilt.locator(".figure-large").first.inner_text()
     assert 0 <= float(share.removesuffix("%")) <= 100

@@ -54,7 +54,7 @@ def test_several_gpus_share_what_their_sharding_shares(qlora: Page) -> None:
     sharding.click()
     qlora.get_by_role("option", name="FSDP: all three").click()
     terms = qlora.get_by_role("region", name="Terms of the estimate")
-    expect(terms.get_by_role("row").filter(has_text="Weights")).to_contain_text("÷ 8 GPUs")
+    expect(terms.get_by_role("row", name="Weights").first).to_contain_text("÷ 8 GPUs")
     launch = tab.locator(".take-home-code").last
     expect(launch).to_contain_text("num_processes: 8")
     expect(launch).to_contain_text("distributed_type: FSDP")
