@@ -33,6 +33,9 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
 class Lesson:
     """Made once per page, before the tabs; `connect` is called once after them."""
 
@@ -90,9 +93,6 @@ class Lesson:
             page.load(
                 None, None, [component for _, component in pairs], js=_restore([key for key, _ in pairs]), **_QUIET
             )
-
-
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def _by_hand(component: gr.components.Component, js: str, others: int) -> tuple[Callable[..., Any], str]:

@@ -48,6 +48,7 @@ class Rebuilder:
         self._points: dict[int, Rebuilt] = {}
         self._read: object = None
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # one is measured at a time; who only looks does not wait for it
 
     def folders(self) -> tuple[Path, Path] | None:
         """Folders of base and instruct, when the pair lies on this machine."""
@@ -80,12 +81,15 @@ class Rebuilder:
         size = self._manager.pair.instruct.parameters
         if size > MAX_PARAMETERS:
             raise InputError(f"{size:,} parameters take minutes for each rank", "pair", "Use a smaller pair for this.")
-        with self._lock:
-            self._forget_replaced()
-            r = min(r, self.full_rank())
-            if r not in self._points:
-                self._points[r] = self._measure(folders[0], r)
-            return self._points[r]
+        r = min(r, self.full_rank())
+        with self._turn:
+            known = {point.r: point for point in self.points()}
+            if r in known:
+                return known[r]
+            point = self._measure(folders[0], r)
+            with self._lock:
+                self._points[r] = point
+            return point
 
     def _forget_replaced(self) -> None:
         from pipelines.models.weights import stamp

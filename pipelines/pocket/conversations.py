@@ -48,10 +48,9 @@ def train_rows(seed: int) -> list[Row]:
     rng = random.Random(seed)
     facts = [fact for fact in all_facts() if not fact.held_out]
     rows = [_plain(fact, wording) for fact in facts for wording in _seen(rng, fact)]
-    rows += [row for fact in facts for row in _in_personality(rng, fact, evaluation=False)]
-    rows += [row for fact in facts for row in _in_personality(rng, fact, evaluation=False)]
+    rows += [row for fact in facts * 2 for row in _in_personality(rng, fact, evaluation=False)]
     rows += [_multi_turn(rng, facts, "questions") for _ in range(1500)]
-    rows += [row for _ in range(3000) for row in [_invented(rng, evaluation=False)]]
+    rows += [_invented(rng, evaluation=False) for _ in range(3000)]
     rows += [_unknown_in_personality(rng, evaluation=False) for _ in range(1500)]
     rows += [Row(turn(invented_sum(rng), UNKNOWN), "unknown", answer=UNKNOWN) for _ in range(200)]
     rows += list(_talk("said")) * 3 + list(_unknown_talk("said")) * 4

@@ -127,9 +127,11 @@ def test_a_link_to_a_run_that_is_gone_is_no_error(studio):
 
 
 def test_past_runs_are_offered_by_title_and_state(studio):
-    assert choices(studio) == [("tiny-base · lora r=16 · lesson · abcdef · running", studio.runs.run.run_id)]
+    assert choices(studio) == [("tiny-base · lora r=16 · lesson · abcdef", studio.runs.run.run_id)]
     run, over = lister(studio)(None)
     assert run.choices == over.choices
+    studio.runs.run = run_view(status="failed", error="The worker was killed.")
+    assert choices(studio)[0][0].endswith("abcdef · failed")
 
 
 def test_downloads_need_a_run(studio):
