@@ -169,9 +169,7 @@ def lister(studio: Studio) -> Callable[..., tuple[Any, Any]]:
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
     """(title, id) of the runs, the newest first; how one ended where it has, since a title is not drawn again."""
-    return [
-        (f"{view.title} · {view.status}" if view.ended else view.title, view.run_id) for view in studio.runs.list()
-    ]
+    return [(f"{view.title} · {view.status}" if view.ended else view.title, view.run_id) for view in studio.runs.list()]
 
 
 def _known(studio: Studio, run_ids: list[str]) -> list[RunView]:
