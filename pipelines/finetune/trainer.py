@@ -58,9 +58,9 @@ def train(run: RunDirectory, clock: Clock) -> str:
 def use_threads(parameters: int) -> None:
     """Let torch compute on all cores; for a small model on half of them, unless OMP_NUM_THREADS says how many.
 
-    A thread of a small model has so little to do that it mostly waits for the others. Measured on two cores with the
-    embedded pair: 0.22 s a step with one thread and 0.20 s with two; while a browser draws the curve on the same
-    machine, 0.4 s and 0.7 s, because each wait then lasts until the browser is done.
+    The threads of a small model mostly wait for each other, and the longer the busier the cores are with something
+    else, as with the browser that draws the curve. A default run of the embedded pair on two cores, in seconds: alone
+    21 with one thread and 16 with two, watched in Chromium on the same cores 22 and 26.
     """
     if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "sched_getaffinity"):
         return
