@@ -41,14 +41,10 @@ _BUILD: dict[str, Callable[[Studio, Lesson], None]] = {
 
 # The address always names the open tab, and a link that names one opens it.
 _OPEN_LINKED = """() => {
-  const wanted = new URLSearchParams(location.search).get("tab");
-  return %s.includes(wanted) ? {selected: wanted, __type__: "update"} : {__type__: "update"};
+  const wanted = studioTab.linked(%s);
+  return wanted ? {selected: wanted, __type__: "update"} : {__type__: "update"};
 }"""
-_LINK = """() => {
-  const link = new URL(location.href);
-  link.searchParams.set("tab", %s);
-  history.replaceState(history.state, "", link);
-}"""
+_OPENED = "() => studioTab.opened(%s)"
 
 
 def build(studio: Studio) -> gr.Blocks:
@@ -64,7 +60,7 @@ def build(studio: Studio) -> gr.Blocks:
             for stage in STAGES:
                 _BUILD[stage.key](studio, lesson)
         for tab in tabs.children:
-            tab.select(None, None, None, js=_LINK % json.dumps(tab.id), api_visibility="private")
+            tab.select(None, None, None, js=_OPENED % json.dumps(tab.id), api_visibility="private")
         keys = json.dumps([stage.key for stage in STAGES])
         page.load(None, None, [tabs], js=_OPEN_LINKED % keys, api_visibility="private")
         lesson.connect(page)

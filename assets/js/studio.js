@@ -15,6 +15,25 @@ globalThis.studioLesson = (() => {
   };
 })();
 
+// The address names the open tab. Gradio opens the first tab before the one that a link names; until that one is open
+// the address stays as it came, or who copies it meanwhile gets a link to the first.
+globalThis.studioTab = (() => {
+  let awaited = new URLSearchParams(location.search).get("tab");
+  return {
+    linked(keys) {
+      if (!keys.includes(awaited)) awaited = null;
+      return awaited;
+    },
+    opened(key) {
+      if (awaited && key !== awaited) return;
+      awaited = null;
+      const link = new URL(location.href);
+      link.searchParams.set("tab", key);
+      history.replaceState(history.state, "", link);
+    },
+  };
+})();
+
 // Arrow keys walk through tokens and spans, so that a long text is one stop of the Tab key, not hundreds.
 document.addEventListener("keydown", (event) => {
   const piece = event.target.closest?.(".pieces .piece[tabindex]");

@@ -31,6 +31,22 @@ def test_the_address_follows_the_open_tab(open_page: Callable[..., Page]) -> Non
         expect(page.get_by_role("tabpanel").and_(page.locator(":visible"))).to_contain_text(f"Step {stage.number} / 8")
 
 
+def test_a_linked_tab_is_the_only_one_the_address_ever_names(open_page: Callable[..., Page]) -> None:
+    """Gradio opens the first tab before the linked one: who copied the address of a page that loads got the first."""
+    page = open_page("/?tab=practice&run=0123456789abcdef")
+    page.add_init_script(
+        """globalThis.named = [];
+        const replace = history.replaceState.bind(history);
+        history.replaceState = (state, title, link) => { named.push(String(link)); replace(state, title, link); };"""
+    )
+    for _ in range(3):
+        page.reload()
+        page.locator("#stage-practice .verb").first.wait_for()
+        page.wait_for_timeout(1500)
+        assert [link for link in page.evaluate("named") if "tab=practice" not in link] == []
+        assert page.url.endswith("/?tab=practice&run=0123456789abcdef")
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_tab_key_only_stops_where_something_can_be_seen(open_page: Callable[..., Page], width: int) -> None:
     page = open_page(width=width)
