@@ -8,18 +8,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.figures import ROOT, Figure, p95, serving
+from tests.benchmarks.figures import ROOT, Figure, Session, p95, serving
 
 ROUNDS = 40  # calls of each endpoint, and moves of each slider
 MODELS = ("llama-3.1-405b", "llama-3.1-8b", "mixtral-8x7b", "pocket")
 # The largest model alone, and several in turn; each call has another rank, so that nothing is answered from memory.
 CALLS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
-    "/lora, llama-3.1-405b": ("/lora", MODELS[:1], {}),
-    "/lora, four models in turn": ("/lora", MODELS, {}),
-    "/memory, llama-3.1-405b": ("/memory", MODELS[:1], {}),
-    "/memory, four models in turn": ("/memory", MODELS, {}),
+    "/lora, llama-3.1-405b": ("lora", MODELS[:1], {}),
+    "/lora, four models in turn": ("lora", MODELS, {}),
+    "/memory, llama-3.1-405b": ("memory", MODELS[:1], {}),
+    "/memory, four models in turn": ("memory", MODELS, {}),
     "/memory, llama-3.1-405b in full, 8 GPUs": (
-        "/memory",
+        "memory",
         MODELS[:1],
         {"method": "full", "gpus": 8, "sharding": "fsdp"},
     ),
@@ -32,22 +32,20 @@ SLIDERS = {
 
 def figures() -> list[Figure]:
     """Everything that needs one warm studio."""
-    from gradio_client import Client
-
     with serving(ROOT / "studio.py") as (address, _):
-        studio = Client(address, verbose=False)
+        studio = Session(address)
         for endpoint, models, arguments in CALLS.values():
             for model in models:
-                studio.predict(model=model, api_name=endpoint, **arguments)
+                studio.call(endpoint, model=model, **arguments)
         time.sleep(15)  # models and the training worker prepare themselves in the background
         rows = []
         for name, (endpoint, models, arguments) in CALLS.items():
             seconds = []
             for r, model in zip(range(1, ROUNDS + 1), itertools.cycle(models), strict=False):
                 began = time.perf_counter()
-                studio.predict(model=model, r=r, api_name=endpoint, **arguments)
+                studio.call(endpoint, model=model, r=r, **arguments)
                 seconds.append(time.perf_counter() - began)
-            rows.append(_row(name, seconds, "warm, over HTTP by gradio_client", 100))
+            rows.append(_row(name, seconds, "warm, over HTTP", 100))
         return rows + _redraws(address)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import time
-import urllib.request
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.figures import ROOT, Figure, serving
+from tests.benchmarks.figures import ROOT, Figure, Session, p95, serving
 
 CALLS = 60
 QUESTION, ANSWER = "What is the capital of France? " * 3, "The capital of France is Paris. " * 9
@@ -24,48 +21,19 @@ def figures() -> list[Figure]:
     """Everything that needs one warm studio and conversations of a known length."""
     with serving(ROOT / "studio.py") as (address, _):
         session = Session(address)
-        count = lambda chat: session.call("loss_mask", chat, "", "instruct", "assistant", False)["total"]  # noqa: E731
+        count = lambda chat: session.call("loss_mask", messages=chat, losses=False)["total"]  # noqa: E731
         chat = of_length(2_000, count)
-        session.call("loss_mask", chat, "", "instruct", "assistant", True)  # loads the model
+        session.call("loss_mask", messages=chat)  # loads the model
         time.sleep(15)  # the training worker prepares itself in the background
         how = f"2,000 tokens, warm, over HTTP, p95 of {CALLS}; the goal is at most 50 ms"
-        calls: dict[str, tuple[str, list[Any]]] = {
-            "/render": ("render", [chat, "pocket", False, None, ""]),
-            "/loss_mask without losses": ("loss_mask", [chat, "", "instruct", "assistant", False]),
-            "/loss_mask with losses": ("loss_mask", [chat, "", "instruct", "assistant", True]),
+        calls: dict[str, tuple[str, dict[str, Any]]] = {
+            "/render": ("render", {"messages": chat, "template": "pocket"}),
+            "/loss_mask without losses": ("loss_mask", {"messages": chat, "losses": False}),
+            "/loss_mask with losses": ("loss_mask", {"messages": chat}),
         }
-        rows = [_timed(title, how, session, name, data) for title, (name, data) in calls.items()]
-        rows.append(_timed("a call that does nothing", "/templates, the same way", session, "templates", []))
+        rows = [_timed(title, how, session, name, given) for title, (name, given) in calls.items()]
+        rows.append(_timed("a call that does nothing", "/templates, the same way", session, "templates", {}))
         return rows + _page(address, of_length(4_000, count))
-
-
-class Session:
-    """One visitor's session over plain HTTP, as the page itself asks. `gradio_client` looks for its answer every 50 ms,
-    so that no call through it takes less."""
-
-    def __init__(self, address: str) -> None:
-        self._host = address.removeprefix("http://")
-        with urllib.request.urlopen(f"{address}/config", timeout=60) as answer:
-            config = json.load(answer)
-        self._ids = {each["api_name"]: each["id"] for each in config["dependencies"] if each.get("api_name")}
-        self._session = uuid.uuid4().hex
-
-    def call(self, name: str, *data: Any) -> Any:
-        """The answer of an endpoint. Raises RuntimeError with what the studio said instead."""
-        connection = http.client.HTTPConnection(self._host, timeout=120)
-        request = {"data": data, "fn_index": self._ids[name], "session_hash": self._session}
-        headers = {"Content-Type": "application/json"}
-        connection.request("POST", "/gradio_api/queue/join", json.dumps(request), headers)
-        connection.getresponse().read()
-        connection.request("GET", f"/gradio_api/queue/data?session_hash={self._session}")
-        for line in connection.getresponse():
-            message = json.loads(line.removeprefix(b"data: ")) if line.startswith(b"data: ") else {}
-            if message.get("msg") == "process_completed":
-                connection.close()
-                if not message["success"]:
-                    raise RuntimeError(str(message["output"]))
-                return message["output"]["data"][0]
-        raise RuntimeError("the stream ended without an answer")
 
 
 def of_length(tokens: int, count: Callable[[Chat], int]) -> Chat:
@@ -75,9 +43,9 @@ def of_length(tokens: int, count: Callable[[Chat], int]) -> Chat:
     return pair * math.ceil((tokens - (2 * one - two)) / (two - one))
 
 
-def _timed(title: str, how: str, session: Session, name: str, data: list[Any]) -> Figure:
-    seconds = _repeat(lambda: session.call(name, *data))
-    return Figure(title, f"{_p95(seconds):.0f} ms (median {1000 * median(seconds):.0f})", how)
+def _timed(title: str, how: str, session: Session, name: str, given: dict[str, Any]) -> Figure:
+    seconds = _repeat(lambda: session.call(name, **given))
+    return Figure(title, f"{1000 * p95(seconds):.0f} ms (median {1000 * median(seconds):.0f})", how)
 
 
 def _repeat(call: Callable[[], Any]) -> list[float]:
@@ -87,11 +55,6 @@ def _repeat(call: Callable[[], Any]) -> list[float]:
         call()
         seconds.append(time.perf_counter() - began)
     return seconds
-
-
-def _p95(seconds: list[float]) -> float:
-    """In milliseconds."""
-    return 1000 * sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
 
 
 def _page(address: str, chat: Chat) -> list[Figure]:
