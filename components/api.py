@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from components.api_export import export_endpoint
 from components.context import Studio
 from components.errors import shows_input_errors
 
@@ -230,4 +231,4 @@ def _run_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
         """Stop a run; the adapter of its last step is kept."""
         return {"status": studio.runs.stop(run_id)}
 
-    return {"finetune": finetune, "run": run, "stop": stop}
+    return {"finetune": finetune, "run": run, "stop": stop, "export": export_endpoint(studio)}

@@ -1,4 +1,4 @@
-"""What the Practice tab hands out: the adapter, the script with its rows, and the script as text."""
+"""What the Practice tab hands out: a run as a file for each tool, and the script as text."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+
 from components.context import Studio
 from components.errors import shows_input_errors
 from components.practice_form import Form, config_of
 from pipelines.errors import InputError
-from pipelines.finetune import RunDirectory
-from pipelines.finetune.export import adapter_archive, script_archive
+from pipelines.finetune.exports import export
 from pipelines.finetune.script import training_script
 
-# A press writes the archive and hands it over at once; Gradio's own button would want a second press.
-DOWNLOAD = """(file) => {
+# Tool, what its button says, and what the press downloads.
+OFFERED = (
+    ("trl", "TRL script", "one file that repeats the run: python or uv run"),
+    ("axolotl", "Axolotl", "config.yaml with the run's tokenized rows"),
+    ("llama-factory", "LLaMA-Factory", "train.yaml with the run's tokenized rows"),
+    ("unsloth", "Unsloth", "one file for a GPU"),
+    ("adapter", "Adapter", "for PEFT, with its card and losses"),
+    ("merged", "Merged model", "for transformers alone; the difference that merging makes is measured"),
+)
+
+# A press writes the file and hands it over at once; Gradio's own button would want a second press.
+_DOWNLOAD = """(file) => {
   if (!file) return;
   const link = document.createElement("a");
   link.href = file.url;
@@ -25,26 +36,36 @@ DOWNLOAD = """(file) => {
 }"""
 
 
-def adapter_saver(studio: Studio) -> Callable[[str], str]:
-    """The handler that packs the adapter of the run shown."""
+def draw_exports(studio: Studio, run: gr.components.Component) -> None:
+    """A button for each tool, which downloads the run shown for it."""
+    said = "; ".join(f"**{title}**: {what}" for _, title, what in OFFERED)
+    gr.Markdown(f"The run shown, as a file that runs or loads as it is. {said}.", elem_classes="export-note")
+    with gr.Row(elem_classes="keep exports"):
+        file = gr.DownloadButton(visible="hidden")
+        for tool, title, _ in OFFERED:
+            saved = gr.Button(f"Download {title}", size="sm", elem_classes=f"export-{tool}").click(
+                saver(studio, tool), [run], [file], api_visibility="private", show_progress="minimal"
+            )
+            saved.success(None, [file], None, js=_DOWNLOAD, api_visibility="private")
+
+
+def saver(studio: Studio, tool: str) -> Callable[[str], str]:
+    """The handler that writes the run shown for a tool."""
 
     @shows_input_errors
     def save(run_id: str) -> str:
-        run = _chosen(studio, run_id)
-        return str(adapter_archive(run, _folder(run)))
+        if not run_id:
+            raise InputError("no run is shown", "Download", "Start one, or choose one.")
+        return str(exported(studio, run_id, tool))
 
     return save
 
 
-def script_saver(studio: Studio) -> Callable[[str], str]:
-    """The handler that packs what repeats the run shown without the studio."""
-
-    @shows_input_errors
-    def save(run_id: str) -> str:
-        run = _chosen(studio, run_id)
-        return str(script_archive(run, _folder(run)))
-
-    return save
+def exported(studio: Studio, run_id: str, tool: str) -> Path:
+    """The file of a run for a tool, where Gradio may serve it. Raises InputError."""
+    run = studio.runs.directory(run_id)
+    # Gradio serves files of the temporary directory, wherever the runs are kept.
+    return export(run, tool, Path(tempfile.gettempdir()) / "fine-tuning-studio" / run.id, studio.manager)
 
 
 def script_writer(studio: Studio) -> Callable[..., str]:
@@ -56,14 +77,3 @@ def script_writer(studio: Studio) -> Callable[..., str]:
         return training_script(planned.config, planned.model)
 
     return write
-
-
-def _chosen(studio: Studio, run_id: str) -> RunDirectory:
-    if not run_id:
-        raise InputError("no run is shown", "Download", "Start one, or choose one.")
-    return studio.runs.directory(run_id)
-
-
-def _folder(run: RunDirectory) -> Path:
-    """Gradio serves files of the temporary directory, wherever the runs are kept."""
-    return Path(tempfile.gettempdir()) / "fine-tuning-studio" / run.id

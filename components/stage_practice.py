@@ -12,7 +12,7 @@ from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
 from components.practice_form import Form, config_of, draw_form
-from components.practice_saves import DOWNLOAD, adapter_saver, script_saver, script_writer
+from components.practice_saves import draw_exports, script_writer
 from components.widgets.runs import curves_html, samples_html, status_html
 from pipelines.errors import InputError
 from pipelines.finetune import RunView
@@ -70,14 +70,8 @@ def build(studio: Studio, lesson: Lesson) -> None:
         gr.on(None, None, None, [run], js=_OPEN, **_QUIET)
         gr.on([frame.tab.select, run.focus, over.focus], lister(studio), [run], [run, over], **_QUIET)
 
-        with gr.Row(elem_classes="keep"):
-            file = gr.DownloadButton(visible="hidden")
-            for label, save in (("Adapter", adapter_saver(studio)), ("Script, rows and base", script_saver(studio))):
-                saved = gr.Button(f"Download {label[0].lower()}{label[1:]} (zip)", size="sm").click(
-                    save, [run], [file], api_visibility="private", show_progress="minimal"
-                )
-                saved.success(None, [file], None, js=DOWNLOAD, api_visibility="private")
         frame.take_home(script_writer(studio), form.components(), "train.py")
+        draw_exports(studio, run)
 
 
 def starter(studio: Studio) -> Callable[..., Any]:

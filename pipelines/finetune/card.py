@@ -6,19 +6,23 @@ from pipelines.finetune.run import RunDirectory
 from pipelines.finetune.view import view
 
 
-def model_card(run: RunDirectory) -> str:
-    """README.md of the adapter (or model) of a run, as the Hub reads it."""
+def model_card(run: RunDirectory, merged: str = "") -> str:
+    """README.md of the adapter (or model) of a run, as the Hub reads it.
+
+    merged: what merging did, where the card is that of the merged model
+    """
     seen, config, base = view(run), run.config, run.model
     last = seen.evals[-1] if seen.evals else None
     first = seen.evals[0] if seen.evals else None
     full = config.method == "full"
+    whole = full or bool(merged)
     head = [
         "---",
         f"base_model: {base.shown}",
-        f"library_name: {'transformers' if full else 'peft'}",
+        f"library_name: {'transformers' if whole else 'peft'}",
         "pipeline_tag: text-generation",
         *([f"license: {base.license}"] if _is_licence_tag(base.license) else []),
-        "tags: [sft, trl" + ("]" if full else ", lora]"),
+        "tags: [sft, trl" + ("]" if whole else ", lora]"),
         "---",
     ]
     what = "every weight" if full else f"LoRA, rank {config.r}, alpha {config.lora_alpha}, on {config.target_modules}"
@@ -41,8 +45,11 @@ def model_card(run: RunDirectory) -> str:
         body.append(f"| Loss | {seen.points[0].loss:.3f} → {seen.points[-1].loss:.3f} |")
     if first and last and last.accuracy is not None and first.accuracy is not None:
         body.append(f"| Held-out answers right | {first.accuracy:.1%} → {last.accuracy:.1%} |")
+    if seen.points:
+        body.append(f"| Training | {seen.seconds:.0f} s, {seen.points[-1].tokens:,} tokens |")
     body += [
         "",
+        *([merged, ""] if merged else []),
         "The chat template it was trained with is `chat_template.jinja`; use it with that one.",
         f"Licence: as the base model's ({base.license or 'see there'}), and that of the data.",
         "",

@@ -1,8 +1,8 @@
 """A run as one plain TRL script, to be repeated without the studio.
 
-The script reads `train.jsonl` beside it: conversations in training order, each with the ids and labels that the run
-trained on, so that template and mask are the run's to the token. Its header is inline metadata (PEP 723): `uv run` and
-hosted job runners install what it needs.
+The script reads `train.jsonl`: conversations in training order, each with the ids and labels that the run trained on,
+so that template and mask are the run's to the token. Its header is inline metadata (PEP 723): `uv run` and hosted job
+runners install what it needs.
 """
 
 from __future__ import annotations
@@ -16,14 +16,27 @@ from pipelines.finetune.arguments import lora_arguments, quantization_arguments,
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.conversations import Example
 from pipelines.finetune.run import TrainedModel
+from pipelines.finetune.self_contained import IMPORTS, unpack_lines
 from pipelines.messages import as_dicts
 
 DATA_FILE = "train.jsonl"
 TEMPLATE_FILE = "chat_template.jinja"
+LOSSES_FILE = "losses.json"
+
+_COMPARE = f'''
+# How far the losses are from those of the run, step by step.
+expected = dict(json.loads((HERE / "{LOSSES_FILE}").read_text(encoding="utf-8")))
+losses = {{entry["step"]: entry["loss"] for entry in trainer.state.log_history if "loss" in entry}}
+apart = [abs(losses[step] - loss) / abs(loss) for step, loss in expected.items() if step in losses and loss]
+print(f"largest difference to the losses of the run: {{max(apart, default=0):.2%}} over {{len(apart)}} steps")
+'''
 
 
-def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "cpu") -> str:
-    """The script of a resolved configuration. `model.shown` is what it loads: a Hub id, or a folder beside it."""
+def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "cpu", folder: str = "") -> str:
+    """The script of a resolved configuration. `model.shown` is what it loads: a Hub id, or a folder beside its rows.
+
+    folder: where the script unpacks what it brings at its end (`self_contained`); empty where it brings nothing
+    """
     quantized, full = config.method == "qlora", config.method == "full"
     source = model.shown.rsplit("/", 1)[-1] if is_folder(model) else model.shown
     beside = f"{TEMPLATE_FILE}, with the folder {source}" if is_folder(model) else TEMPLATE_FILE
@@ -38,10 +51,14 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         "# ///",
         f'"""Fine-tune {source} as the studio does: {_what(config)}.',
         "",
-        f"Run it beside {DATA_FILE} and {beside}:  python train.py",
+        *(
+            [f"Run it as it is:  uv run {folder}.py  or  python {folder}.py"]
+            if folder
+            else [f"Run it beside {DATA_FILE} and {beside}:  python train.py"]
+        ),
         '"""',
         "",
-        "import json",
+        *(f"import {name}" for name in sorted(["json", *(IMPORTS if folder else ())])),
         "from pathlib import Path",
         "",
         "import torch",
@@ -50,7 +67,7 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         f"from transformers import AutoModelForCausalLM, AutoTokenizer{', BitsAndBytesConfig' if quantized else ''}",
         "from trl import SFTConfig, SFTTrainer",
         "",
-        "HERE = Path(__file__).parent",
+        *(unpack_lines(folder) if folder else ["HERE = Path(__file__).parent"]),
         f"MODEL = str(HERE / {json.dumps(source)})" if is_folder(model) else f"MODEL = {json.dumps(source)}",
         *([f"REVISION = {json.dumps(model.revision)}"] if model.revision else []),
         "",
@@ -62,7 +79,7 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
     ]
     revision = ", revision=REVISION" if model.revision else ""
     if quantized:
-        lines += _call("quantization", "BitsAndBytesConfig", quantization_arguments())
+        lines += source_call("quantization", "BitsAndBytesConfig", quantization_arguments())
     dtype = torch_dtype(config, model.parameters, device)
     quantize = ", quantization_config=quantization" if quantized else ""
     lines += [
@@ -75,9 +92,9 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         "",
     ]
     if not full:
-        lines += _call("lora", "LoraConfig", lora_arguments(config))
+        lines += source_call("lora", "LoraConfig", lora_arguments(config))
     arguments = {"output_dir": "checkpoints", **sft_arguments(config, model.parameters, device)}
-    lines += _call("arguments", "SFTConfig", arguments)
+    lines += source_call("arguments", "SFTConfig", arguments)
     lines += [
         "trainer = SFTTrainer(",
         "    model=model,",
@@ -88,9 +105,8 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         ")",
         "trainer.train()",
         f'trainer.save_model("{"model" if full else "adapter"}")',
-        "",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n" + (_COMPARE if folder else "")
 
 
 def data_lines(examples: Sequence[Example]) -> str:
@@ -128,6 +144,7 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def _call(name: str, function: str, arguments: dict[str, Any]) -> list[str]:
+def source_call(name: str, function: str, arguments: dict[str, Any], first: str = "") -> list[str]:
+    """Source lines of `name = function(first, key=value, …)`."""
     body = [f"    {key}={_literal(value)}," for key, value in arguments.items()]
-    return [f"{name} = {function}(", *body, ")"]
+    return [f"{name} = {function}(", *([f"    {first},"] if first else []), *body, ")"]

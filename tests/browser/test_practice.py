@@ -42,7 +42,7 @@ def test_a_run_is_started_watched_reloaded_shared_and_stopped(open_page: Callabl
     practice.locator(".run-state.is-stopped").wait_for(timeout=SLOW)
     watched.locator(".run-state.is-stopped").wait_for(timeout=SLOW)
     with page.expect_download(timeout=SLOW) as download:
-        practice.get_by_role("button", name="Download adapter (zip)").click()
+        practice.get_by_role("button", name="Download Adapter", exact=True).click()
     assert download.value.suggested_filename.startswith("adapter-")
     expect(practice.get_by_role("button", name="Resume", exact=True)).to_be_enabled()
 

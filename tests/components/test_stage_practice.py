@@ -7,10 +7,11 @@ import pytest
 
 from components import app
 from components.practice_form import Form, config_of
-from components.practice_saves import adapter_saver, script_writer
+from components.practice_saves import OFFERED, saver, script_writer
 from components.stage_practice import choices, lister, resumer, shower, starter, stopper
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.exports import TOOLS
 from tests.components.widgets.test_runs import run_view
 
 DEFAULTS = {
@@ -136,7 +137,14 @@ def test_past_runs_are_offered_by_title_and_state(studio):
 
 def test_downloads_need_a_run(studio):
     with pytest.raises(gr.Error, match="no run is shown"):
-        adapter_saver(studio)("")
+        saver(studio, "adapter")("")
+
+
+def test_every_tool_has_a_button(tiny_studio):
+    page = app.build(tiny_studio)
+    values = {getattr(block, "value", None) for block in page.blocks.values() if isinstance(block, gr.Button)}
+    assert {f"Download {title}" for _, title, _ in OFFERED} <= values
+    assert tuple(tool for tool, _, _ in OFFERED) == TOOLS
 
 
 def test_the_script_follows_the_form(tiny_studio):

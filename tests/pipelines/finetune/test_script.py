@@ -1,18 +1,11 @@
 import ast
-import json
-import os
 import re
-import subprocess
-import sys
-import zipfile
 
 import pytest
 
 from pipelines.finetune.config import FinetuneConfig
-from pipelines.finetune.export import script_archive
 from pipelines.finetune.run import TrainedModel
 from pipelines.finetune.script import training_script
-from tests.pipelines.finetune.test_service import SHORT, wait_for_end
 
 HUB = TrainedModel("some-8b", "acme/some-8b", "acme/some-8b", revision="abc", parameters=8_000_000_000, context=8192)
 
@@ -36,27 +29,3 @@ def test_the_header_is_inline_script_metadata():
     content = "".join(line[2:] if line.startswith("# ") else line[1:] for line in block["content"].splitlines(True))
     dependencies = tomllib.loads(content)["dependencies"]
     assert "trl==1.16.0" in dependencies and not any("+" in one for one in dependencies)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_the_script_alone_repeats_the_losses_of_the_run(service, tmp_path, method):
-    run_id = service.start(SHORT | {"method": method, "seed": 7})
-    losses = [point.loss for point in wait_for_end(service, run_id).points]
-    archive = script_archive(service.directory(run_id), tmp_path)
-    home = tmp_path / "home"
-    zipfile.ZipFile(archive).extractall(home)
-    (folder,) = home.iterdir()
-    done = subprocess.run(
-        [sys.executable, "train.py"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": ""},
-    )
-    assert done.returncode == 0, done.stderr
-    (state,) = (folder / "checkpoints").glob("*/trainer_state.json")
-    history = json.loads(state.read_text())["log_history"]
-    repeated = [entry["loss"] for entry in history if "loss" in entry]
-    assert repeated == pytest.approx(losses, rel=0.01)
-    assert (folder / ("model" if method == "full" else "adapter")).is_dir()

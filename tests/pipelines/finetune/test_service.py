@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.finetune import FinetuneService
-from pipelines.finetune.export import adapter_archive
+from pipelines.finetune.exports.adapter import adapter_archive
 from pipelines.models import ModelManager
 
 SHORT = {"max_steps": 8, "batch_size": 4, "eval_steps": 4}
