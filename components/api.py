@@ -6,7 +6,8 @@ a bound method or a partial would show `self` or `studio` to the callers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ import gradio as gr
 from components.api_export import export_endpoint
 from components.context import Studio
 from components.errors import shows_input_errors
+from components.watching import watch
+from pipelines.experiments.records import Progress
+from pipelines.experiments.reports import progress_dict
 
 if TYPE_CHECKING:
     from pipelines.completion import Completion
@@ -231,4 +235,19 @@ def _run_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
         """Stop a run; the adapter of its last step is kept."""
         return {"status": studio.runs.stop(run_id)}
 
-    return {"finetune": finetune, "run": run, "stop": stop, "export": export_endpoint(studio)}
+    async def prove(stage: str, seed: int = 0) -> AsyncIterator[Json]:
+        """Run a stage's claim as an experiment. Streams {place, seconds, fraction, says, arms}; the last value is
+        {claim, source, claimed, measured, passed, seconds, details}.
+
+        stage: problem, sft, data, templates, lora, qlora, practice or base-vs-chat. seed: another one draws other
+        samples; the same one gives the same numbers.
+        """
+        async with contextlib.aclosing(watch(studio.experiments, stage, seed)) as states:
+            async for state in states:
+                if state.report:
+                    yield state.report.as_dict()
+                else:
+                    said = progress_dict(state.progress or Progress(0.0, state.status))
+                    yield {"place": state.place, "seconds": round(state.seconds, 1)} | said
+
+    return {"finetune": finetune, "run": run, "stop": stop, "prove": prove, "export": export_endpoint(studio)}

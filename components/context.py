@@ -9,26 +9,29 @@ from typing import TYPE_CHECKING
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.experiments import ExperimentService
     from pipelines.finetune import FinetuneService
     from pipelines.models import ModelManager
 
 
 @dataclass(frozen=True, slots=True)
 class Studio:
-    """One per process. Tests build it with doubles in place of `manager` and `runs`."""
+    """One per process. Tests build it with doubles in place of `manager`, `runs` and `experiments`."""
 
     settings: Settings
     manager: ModelManager
     runs: FinetuneService
+    experiments: ExperimentService
 
     @classmethod
     def of(cls, settings: Settings) -> Studio:
         """The studio as these settings ask for; loads no weights and starts no process."""
+        from pipelines.experiments import ExperimentService
         from pipelines.finetune import FinetuneService
         from pipelines.models import ModelManager
 
         manager = ModelManager(settings)
-        return cls(settings, manager, FinetuneService(settings, manager))
+        return cls(settings, manager, FinetuneService(settings, manager), ExperimentService(settings))
 
     def warm_up(self) -> None:
         """Load the running pair and start the training worker, after the page is served and beside it."""
@@ -39,5 +42,6 @@ class Studio:
         self.runs.warm_up()
 
     def close(self) -> None:
-        """End the training worker; models go with the process."""
+        """End the experiments and the training worker; models go with the process."""
+        self.experiments.close()
         self.runs.close()

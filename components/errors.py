@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ def _as_message() -> Iterator[None]:
 
 
 def shows_input_errors(handler: Handler) -> Handler:
-    """Wrap a handler, or a generator of updates, so that InputError is shown as its own text.
+    """Wrap a handler, or a generator of updates (asynchronous or not), so that InputError is shown as its own text.
 
     Keeps signature and annotations: Gradio reads both to type an endpoint.
     """
@@ -37,6 +38,19 @@ def shows_input_errors(handler: Handler) -> Handler:
                 yield from handler(*args, **kwargs)
 
         return streaming  # type: ignore[return-value]
+
+    if inspect.isasyncgenfunction(handler):
+
+        @functools.wraps(handler)
+        async def streaming_apart(*args: Any, **kwargs: Any) -> Any:
+            values = handler(*args, **kwargs)
+            with _as_message():
+                # Closed here and now when the listener goes, not when the interpreter finds the time.
+                async with contextlib.aclosing(values):
+                    async for value in values:
+                        yield value
+
+        return streaming_apart  # type: ignore[return-value]
 
     @functools.wraps(handler)
     def plain(*args: Any, **kwargs: Any) -> Any:

@@ -11,6 +11,8 @@ from typing import Any
 
 import gradio as gr
 
+from components import prove
+from components.context import Studio
 from components.errors import shows_input_errors
 from pipelines.errors import InputError
 from pipelines.stages import STAGES, stage
@@ -78,10 +80,10 @@ class StageFrame:
         js = _OPEN % json.dumps(f"stage-{self.key}")
         gr.on(changes, _while_open(answer), [*inputs, self._open], list(outputs), js=js, **options)
 
-    def prove(self, draw: Callable[[], None]) -> None:
-        """The Prove block; `draw` creates its components. Called before `take_home`."""
+    def prove(self, studio: Studio) -> None:
+        """The Prove block: the experiment of this stage. Called between Play and `take_home`."""
         self.section("Prove")
-        draw()
+        prove.draw(studio, self.key)
 
     def take_home(
         self,

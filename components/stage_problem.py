@@ -112,6 +112,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
             cells = [_draw(panel) for panel in PANELS]
         knobs = [temperature, length, seed]
         _listen(studio, lesson, cells, prompt, knobs, crossed, (run, stop), chips)
+        frame.prove(studio)
         frame.take_home(script_writer(studio), [prompt, *knobs, crossed], "base_and_instruct.py")
 
 

@@ -5,8 +5,10 @@ import re
 import gradio as gr
 import pytest
 
+from components.context import Studio
 from components.frame import stage_frame
 from pipelines.errors import InputError
+from pipelines.settings import Settings
 from pipelines.stages import STAGES
 
 
@@ -15,14 +17,15 @@ def html_in_order(page: gr.Blocks) -> str:
 
 
 def test_a_tab_shows_its_step_and_the_verbs_in_their_order() -> None:
-    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("data") as frame:
+    studio = Studio.of(Settings())
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("problem") as frame:
         gr.HTML("<p>the tool</p>")
-        frame.prove(lambda: gr.HTML("<p>the proof</p>"))
+        frame.prove(studio)
         frame.take_home(lambda: "print()", [], "data.py")
     text = re.sub(r"<[^>]+>", " ", html_in_order(page))
-    assert "Step 3 / 8 ·  Data" in text
-    assert re.findall(r"Explain|Play|the tool|Prove|the proof|Take home", text) == [
-        "Explain", "Play", "the tool", "Prove", "the proof", "Take home"
+    assert "Step 1 / 8 ·  Problem" in text
+    assert re.findall(r"Explain|Play|the tool|Prove|Expected here|Take home", text) == [
+        "Explain", "Play", "the tool", "Prove", "Expected here", "Take home"
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from components.context import Studio
 from components.widgets.answers import answers_html, merge_html, proof_html, road_html
 from pipelines.comparison import Answer, BaseProof, MergeReport
 from pipelines.completion import Completion
+from pipelines.experiments import ExperimentService
 from pipelines.models import ModelManager
 from pipelines.road import OwnStage, road
 from tests.conftest import write_adapter
@@ -38,7 +39,7 @@ def studio(tiny_pair: Any) -> Studio:
     write_adapter(tiny_pair.base, runs / "one" / "adapter", 1)
     shutil.copytree(tiny_pair.instruct, runs / "full" / "model")
     manager = ModelManager(tiny_pair.settings)
-    return Studio(tiny_pair.settings, manager, Runs())  # type: ignore[arg-type]
+    return Studio(tiny_pair.settings, manager, Runs(), ExperimentService(tiny_pair.settings))  # type: ignore[arg-type]
 
 
 def test_runs_are_offered_and_the_newest_is_chosen_at_once(studio: Studio) -> None:
