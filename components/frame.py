@@ -35,8 +35,8 @@ _DOWNLOAD = """(text) => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }"""
-# In place of the last input: whether this tab is the one that is seen.
-_OPEN = "(...values) => [...values.slice(0, -1), (document.getElementById(%s)?.offsetParent ?? null) !== null]"
+# Asks for the outputs past Gradio's event queue (studio.js says why); the last one is what was wrong with the inputs.
+_ASK = "(...values) => studioFollow(%d, %s, values, %d)"
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 
 
@@ -47,7 +47,7 @@ class StageFrame:
     tab: gr.Tab
     key: str
     _parts: list[str] = field(default_factory=list)
-    _open: gr.Checkbox | None = None
+    _ask: gr.Button | None = None
 
     def section(self, verb: str) -> None:
         """The heading of one of the four verbs."""
@@ -70,15 +70,25 @@ class StageFrame:
         concurrency_limit: of the handler; without one nobody waits for another visitor's, as suits a calculator
         """
         options: dict[str, Any] = {**_QUIET, "concurrency_limit": concurrency_limit}
-        if self._open is None:
-            self._open = gr.Checkbox(True, visible=False)
         answer = _or_nothing(handler) if quiet else shows_input_errors(handler)
         self.tab.select(answer, list(inputs), list(outputs), **options)
         changes = [component.change for component in inputs if hasattr(component, "change")]
         if not changes:
             return
-        js = _OPEN % json.dumps(f"stage-{self.key}")
-        gr.on(changes, _while_open(answer), [*inputs, self._open], list(outputs), js=js, **options)
+        if any(isinstance(component, gr.State) for component in inputs):
+            # Only the queue knows whose state it is; and it changes by what is done in this tab alone.
+            gr.on(changes, answer, list(inputs), list(outputs), **options)
+            return
+        # A button that nobody sees gives the handler a number to be asked by.
+        self._ask = self._ask or gr.Button(visible=False)
+        wrong = gr.Textbox(visible=False)
+        asked = self._ask.click(
+            _with_fault(handler, len(outputs)), list(inputs), [*outputs, wrong], queue=False, api_visibility="private"
+        )
+        js = _ASK % (asked["id"], json.dumps(f"stage-{self.key}"), len(outputs) + 1)
+        gr.on(changes, None, list(inputs), [*outputs, wrong], js=js, api_visibility="private", show_progress="hidden")
+        if not quiet:
+            wrong.change(_if_wrong(answer), [*inputs, wrong], list(outputs), **options)
 
     def prove(self, studio: Studio) -> None:
         """The Prove block: the experiment of this stage. Called between Play and `take_home`."""
@@ -117,14 +127,28 @@ class StageFrame:
         return code
 
 
-def _while_open(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler of a change: the last value says whether the tab is open, and nothing happens where it is not."""
+def _with_fault(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+    """The handler with one output more: what is wrong with the inputs, or nothing. The others then stay as they are."""
 
-    def changed(*values: Any) -> Any:
-        *asked, is_open = values
-        return handler(*asked) if is_open else gr.skip()
+    def answer(*values: Any) -> tuple[Any, ...]:
+        try:
+            drawn = handler(*values)
+        except InputError as error:
+            return (*[gr.skip()] * outputs, str(error))
+        return (*(drawn if outputs > 1 else (drawn,)), "")
 
-    return changed
+    return answer
+
+
+def _if_wrong(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, asked again by way of the queue where the last value says that something is wrong: only an error
+    that is raised there is shown in words."""
+
+    def again(*values: Any) -> Any:
+        *asked, wrong = values
+        return handler(*asked) if wrong else gr.skip()
+
+    return again
 
 
 def _or_nothing(handler: Callable[..., Any]) -> Callable[..., Any]:

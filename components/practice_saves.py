@@ -71,7 +71,6 @@ def exported(studio: Studio, run_id: str, tool: str) -> Path:
 def script_writer(studio: Studio) -> Callable[..., str]:
     """The handler of Take home: the script of the form as it stands, all defaults worked out."""
 
-    @shows_input_errors
     def write(*values: Any) -> str:
         planned = studio.runs.plan(config_of(Form.names(), values))
         return training_script(planned.config, planned.model)

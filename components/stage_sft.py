@@ -51,19 +51,12 @@ def build(studio: Studio, lesson: Lesson) -> None:
         warnings = gr.HTML("")
         gr.HTML("<h4>What TRL's assistant_only_loss would train on</h4>")
         trl = gr.HTML("", min_height=30)
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
         asked = [messages, template, model, train_on]
-        heard = [component.change for component in [*asked, length, whitespace]]
-        shown = gr.on(
-            [frame.tab.select, *heard],
-            viewer(studio),
-            [*asked, length, whitespace],
-            [figures, tokens, warnings],
-            **quiet,
-        )
-        shown.success(asker(studio), [messages, template, model], [trl], **quiet)
+        frame.follow(viewer(studio), [*asked, length, whitespace], [figures, tokens, warnings])
+        frame.follow(asker(studio), [messages, template, model], [trl], quiet=True)
         _draw_batch(studio, messages, template, model, length)
-        frame.take_home(labelled_script(studio), asked, "labelled.py", label="The labels, as TRL trains on them")
+        title = "The labels, as TRL trains on them"
+        frame.take_home(labelled_script(studio), asked, "labelled.py", title, play_says=True)
         frame.take_home(
             marked_template(studio),
             [template, model],
@@ -85,7 +78,6 @@ def _draw_batch(studio: Studio, messages: gr.HTML, template: gr.Dropdown, model:
 def viewer(studio: Studio) -> Callable[..., tuple[str, str, str]]:
     """The handler that labels the conversation and draws it."""
 
-    @shows_input_errors
     def view(
         messages: list[dict[str, Any]], template: str, model: str, train_on: str, length: int, whitespace: bool
     ) -> tuple[str, str, str]:
@@ -114,7 +106,6 @@ def masked(studio: Studio, messages: list[dict[str, Any]], template: str, model:
 def asker(studio: Studio) -> Callable[..., str]:
     """The handler that asks TRL; apart from the drawing, because TRL takes seconds to import."""
 
-    @shows_input_errors
     def ask(messages: list[dict[str, Any]], template: str, model: str) -> str:
         from pipelines.labels import label
         from pipelines.loss_mask import template_for
@@ -185,7 +176,6 @@ def row_caption(row: BatchRow, packed: bool = False) -> str:
 def marked_template(studio: Studio) -> Callable[..., str]:
     """The handler that gives the template with markers, or says why there is none."""
 
-    @shows_input_errors
     def write(template: str, model: str) -> str:
         from pipelines.loss_mask import template_for
         from pipelines.templates.markers import with_markers
@@ -202,7 +192,6 @@ def marked_template(studio: Studio) -> Callable[..., str]:
 def labelled_script(studio: Studio) -> Callable[..., str]:
     """The handler of Take home."""
 
-    @shows_input_errors
     def write(messages: list[dict[str, Any]], template: str, model: str, train_on: str) -> str:
         from pipelines.labels import label
         from pipelines.loss_mask import template_for

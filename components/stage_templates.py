@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from components.context import Studio
-from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
 from components.widgets.conversation import conversation_editor
@@ -78,15 +77,12 @@ def build(studio: Studio, lesson: Lesson) -> None:
             columns = [gr.HTML("", min_height=120) for _ in range(3)]
         gr.HTML("<h4>Difference, character by character</h4>")
         difference = gr.HTML("")
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
-        example.click(lambda: TOOLS_EXAMPLE, None, [tools], **quiet)
+        example.click(lambda: TOOLS_EXAMPLE, None, [tools], show_progress="hidden", api_visibility="private")
         inputs = [messages, one, two, three, jinja, tools, prompt]
-        shown = [*inputs, whitespace, ids, pair]
-        heard = [component.change for component in shown]
-        gr.on([frame.tab.select, *heard], viewer(studio), shown, [*columns, difference], **quiet)
+        frame.follow(viewer(studio), [*inputs, whitespace, ids, pair], [*columns, difference])
         home = [messages, one, jinja, tools, prompt]
-        frame.take_home(take_template, [one, jinja], "chat_template.jinja", label="The template")
-        frame.take_home(take_script, home, "chat_template.py", label="In a tokenizer, with its test")
+        frame.take_home(take_template, [one, jinja], "chat_template.jinja", "The template", play_says=True)
+        frame.take_home(take_script, home, "chat_template.py", "In a tokenizer, with its test", play_says=True)
 
 
 def _known(key: str, entries: tuple[TemplateEntry, ...]) -> str:
@@ -96,7 +92,6 @@ def _known(key: str, entries: tuple[TemplateEntry, ...]) -> str:
 def viewer(studio: Studio) -> Callable[..., tuple[str, str, str, str]]:
     """The handler that draws the three columns and the difference."""
 
-    @shows_input_errors
     def view(
         messages: list[dict[str, Any]],
         one: str,
@@ -199,13 +194,11 @@ def read_tools(text: str) -> list[dict[str, Any]] | None:
         raise InputError(f"line {error.lineno}: {error.msg}", "tools", "Write a JSON list.") from error
 
 
-@shows_input_errors
 def take_template(key: str, jinja: str) -> str:
     """The text of the first template."""
     return entry_of(key, jinja).jinja
 
 
-@shows_input_errors
 def take_script(messages: list[dict[str, Any]], key: str, jinja: str, tools: str, prompt: bool) -> str:
     """A script with the first template, its tokenizer snippet and a test; a sentence where it refuses."""
     from pipelines.templates.take_home import template_script

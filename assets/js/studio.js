@@ -34,6 +34,40 @@ globalThis.studioTab = (() => {
   };
 })();
 
+// Asks a handler of the page for its outputs, without Gradio's event queue: with every step of an event on the queue
+// Gradio 6 walks all components of the page once for every one that was ever an event's input, and a slider then takes
+// half a second to redraw. Of several questions to one handler only the first and the newest are sent.
+globalThis.studioFollow = (() => {
+  const asking = new Map();
+  const nothing = (outputs) => Array(outputs).fill({__type__: "update"});
+  const ask = async (handler, values) => {
+    const root = globalThis.gradio_config?.root ?? location.origin + location.pathname.replace(/\/$/, "");
+    const answer = await fetch(`${root}/gradio_api/run/predict`, {
+      method: "POST",
+      headers: {"Content-Type": "application/json"},
+      body: JSON.stringify({fn_index: handler, data: values, session_hash: "calculator"}),
+    });
+    if (!answer.ok) throw new Error(await answer.text());
+    return (await answer.json()).data;
+  };
+  return async (handler, panel, values, outputs) => {
+    if ((document.getElementById(panel)?.offsetParent ?? null) === null) return nothing(outputs);
+    const before = asking.get(handler);
+    if (before) {
+      before.next?.(false);
+      if (!await new Promise((resolve) => { before.next = resolve; })) return nothing(outputs);
+    }
+    const mine = {};
+    asking.set(handler, mine);
+    try {
+      return await ask(handler, values);
+    } finally {
+      asking.delete(handler);
+      mine.next?.(true);
+    }
+  };
+})();
+
 // Arrow keys walk through tokens and spans, so that a long text is one stop of the Tab key, not hundreds.
 document.addEventListener("keydown", (event) => {
   const piece = event.target.closest?.(".pieces .piece[tabindex]");

@@ -38,44 +38,56 @@ def test_take_home_may_hold_several_files_under_one_heading() -> None:
     assert languages == ["python", "yaml"]
 
 
-def test_a_script_follows_its_inputs_and_the_opening_of_its_tab() -> None:
-    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
-        rank = gr.Slider()
-        code = frame.take_home(lambda r: f"r={r}", [rank], "lora.py")
-    events = [d for d in page.config["dependencies"] if d["outputs"] == [code._id]]
-    heard = [tuple(target) for event in events for target in event["targets"]]
-    assert heard == [(frame.tab._id, "select"), (rank._id, "change")]
-    assert {event["api_visibility"] for event in events} == {"private"}
+def events_of(page: gr.Blocks, output: gr.components.Component) -> list[dict[str, object]]:
+    return [event for event in page.config["dependencies"] if output._id in event["outputs"]]
 
 
-def test_a_follower_hears_the_opening_of_its_tab_and_changes_while_it_is_open() -> None:
+def test_a_follower_hears_the_opening_of_its_tab_and_is_asked_past_the_queue_by_changes() -> None:
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
         rank, drawn = gr.Slider(), gr.HTML()
         frame.follow(lambda r: f"r={r}", [rank], [drawn])
-    opened, changed = (d for d in page.config["dependencies"] if d["outputs"] == [drawn._id])
+    opened, asked, changed, said = events_of(page, drawn)
     assert [tuple(target) for target in opened["targets"]] == [(frame.tab._id, "select")]
+    assert (asked["queue"], page.fns[asked["id"]].fn(4)) == (False, ("r=4", ""))
     assert [tuple(target) for target in changed["targets"]] == [(rank._id, "change")]
-    assert '"stage-lora"' in changed["js"]
-    handler = page.fns[changed["id"]].fn
-    assert handler(4, True) == "r=4"
-    assert handler(4, False) == gr.skip()
+    assert not changed["backend_fn"]
+    assert f'studioFollow({asked["id"]}, "stage-lora", values, 2)' in changed["js"]
+    assert [event for _, event in said["targets"]] == ["change"]
+    assert {event["api_visibility"] for event in (opened, asked, changed, said)} == {"private"}
+
+
+def test_a_script_follows_its_inputs() -> None:
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
+        rank = gr.Slider()
+        code = frame.take_home(lambda r: f"r={r}", [rank], "lora.py")
+    assert [page.fns[event["id"]].fn(3) for event in events_of(page, code)[:2]] == ["r=3", ("r=3", "")]
+
+
+def test_what_is_wrong_is_said_by_way_of_the_queue_and_nowhere_else() -> None:
+    def script(targets: str) -> str:
+        raise InputError("'q_porj' is not known", "targets", "Use q_proj.")
+
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
+        code = frame.take_home(script, [gr.Textbox()], "lora.py")
+    opened, asked, _, said = (page.fns[event["id"]].fn for event in events_of(page, code))
+    kept, wrong = asked("q_porj")
+    assert kept == gr.skip() and "Use q_proj" in wrong
+    for handler, values in ((opened, ["q_porj"]), (said, ["q_porj", wrong])):
+        with pytest.raises(gr.Error, match="Use q_proj"):
+            handler(*values)
+    assert said("q_proj", "") == gr.skip()
 
 
 def test_what_play_says_take_home_does_not_repeat() -> None:
     def script(targets: str) -> str:
         raise InputError("'q_porj' is not known", "targets", "Use q_proj.")
 
-    for play_says in (True, False):
-        with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
-            code = frame.take_home(script, [gr.Textbox()], "lora.py", play_says=play_says)
-        handlers = [page.fns[d["id"]].fn for d in page.config["dependencies"] if d["outputs"] == [code._id]]
-        if play_says:
-            assert [handler("q_porj", *more) for handler, more in zip(handlers, ([], [True]), strict=True)] == (
-                [gr.skip()] * 2
-            )
-        else:
-            with pytest.raises(gr.Error, match="Use q_proj"):
-                handlers[0]("q_porj")
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
+        code = frame.take_home(script, [gr.Textbox()], "lora.py", play_says=True)
+    events = events_of(page, code)
+    assert len(events) == 3  # nothing hears that something is wrong
+    assert page.fns[events[0]["id"]].fn("q_porj") == gr.skip()
+    assert page.fns[events[1]["id"]].fn("q_porj")[0] == gr.skip()
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)

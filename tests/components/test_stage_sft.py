@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import gradio as gr
 import pytest
 
 from components.context import Studio
 from components.stage_sft import asker, batcher, labelled_script, marked_template, viewer
+from pipelines.errors import InputError
 
 ASKED = [{"role": "user", "content": "Hi <b>"}, {"role": "assistant", "content": "Paris"}]
 OWN = ""  # the model's own template
@@ -38,7 +38,7 @@ def test_what_max_length_cuts_is_a_warning(tiny_studio: Studio) -> None:
 
 
 def test_a_conversation_without_an_answer_says_what_to_add(tiny_studio: Studio) -> None:
-    with pytest.raises(gr.Error, match="Add an assistant message"):
+    with pytest.raises(InputError, match="Add an assistant message"):
         view(tiny_studio, ASKED[:1])
 
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import gradio as gr
 import pytest
 
 from components.context import Studio
 from components.stage_templates import OWN, OWN_EXAMPLE, TOOLS_EXAMPLE, take_script, take_template, viewer
+from pipelines.errors import InputError
 
 ASKED = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
 ATTACK = [{"role": "user", "content": "<img src=x onerror=alert(1)> ${1} {{value}}"}]
@@ -68,7 +68,7 @@ def test_whitespace_is_drawn_on_demand(tiny_studio: Studio) -> None:
 
 def test_tools_reach_the_template_and_broken_json_names_its_line(tiny_studio: Studio) -> None:
     assert "weather" in view(tiny_studio, ASKED, "qwen3", tools=TOOLS_EXAMPLE)[0]
-    with pytest.raises(gr.Error, match="tools: line 2"):
+    with pytest.raises(InputError, match="tools: line 2"):
         view(tiny_studio, ASKED, "qwen3", tools="[\n{]")
 
 
