@@ -13,6 +13,7 @@ from components.lesson import Lesson
 from pipelines.data.catalogue import dataset_catalogue
 from pipelines.finetune.config import DTYPES, SCHEDULERS, TRAIN_ON
 
+OBJECTIVES = [("SFT: answers", "sft"), ("DPO: preferences", "dpo")]
 METHODS = [("LoRA", "lora"), ("Full fine-tuning", "full"), ("QLoRA", "qlora")]
 TARGETS = ["all-linear", "q,v", "q,k,v,o", "mlp"]
 OWN = "the model's own"
@@ -24,6 +25,7 @@ class Form:
     """The components; a field's name is the key of the configuration that it sets."""
 
     model: gr.Dropdown
+    objective: gr.Radio
     method: gr.Radio
     data: gr.Dropdown
     pairs: gr.Dataframe
@@ -40,6 +42,7 @@ class Form:
     template: gr.Dropdown
     dtype: gr.Dropdown
     eval_steps: gr.Number
+    beta: gr.Number
     seed: gr.Number
 
     @classmethod
@@ -60,6 +63,10 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
             allow_custom_value=True,
             info="what is trained: one of the pair, or the key of another model of this studio",
         )
+        objective = gr.Radio(
+            OBJECTIVES, value="sft", label="Objective",
+            info="SFT learns to answer; DPO learns which of two answers is preferred, from the instruct model on",
+        )  # fmt: skip
         method = gr.Radio(
             METHODS, value="lora", label="Method",
             info="LoRA trains a few percent beside frozen weights; full trains all, at four times the memory or more; "
@@ -72,6 +79,13 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
                 info="the lesson, a data set of the catalogue, or a key of the Data tab",
             ),
         )  # fmt: skip
+    # Preferences are for a model that answers already: choosing DPO turns to the instruct model, and back.
+    objective.input(
+        None, [objective, model], [model],
+        js="""(objective, model) => objective === "dpo" ? (model === "base" ? "instruct" : model)
+              : (model === "instruct" ? "base" : model)""",
+        show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
     with gr.Accordion("Teach it something yourself", open=False, elem_classes="teach"):
         gr.Markdown(
             "Each filled row is learned by heart; the data above is mixed in, so that the model does not forget how to "
@@ -181,14 +195,21 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
                 placeholder=_CHOSEN,
                 info="held-out questions are answered, and a checkpoint is written; more looks take time",
             )
+            beta = gr.Number(
+                0.1,
+                label="beta of DPO",
+                minimum=0.01,
+                step=0.05,
+                info="how closely the model is held to what it was; SFT has none",
+            )
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="same seed, same rows, same curve")
     return Form(
-        model, method, data, pairs, r, alpha, targets, rate, steps, batch, accumulation, length, scheduler, train_on,
-        template, dtype, looks, seed,
+        model, objective, method, data, pairs, r, alpha, targets, rate, steps, batch, accumulation, length, scheduler,
+        train_on, template, dtype, looks, beta, seed,
     )  # fmt: skip
 
 
-_EMPTY_IS_ZERO = frozenset({"learning_rate", "max_steps", "batch_size", "max_length", "eval_steps"})
+_EMPTY_IS_ZERO = frozenset({"learning_rate", "max_steps", "batch_size", "max_length", "eval_steps", "beta"})
 
 
 def config_of(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:

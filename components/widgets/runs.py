@@ -29,6 +29,9 @@ def status_html(view: RunView) -> str:
     accuracy = _last(view, "accuracy")
     if accuracy is not None:
         figures.append(("held-out answers right", f"{accuracy:.0%}"))
+    won = [look.win_rate for look in view.evals if look.win_rate is not None]
+    if won:
+        figures.append(("held-out pairs won, before → now", f"{won[0]:.0%} → {won[-1]:.0%}"))
     taught = _last(view, "taught")
     if taught is not None:
         figures.append(("of your pairs, word by word", f"{taught:.0%}"))
@@ -63,6 +66,9 @@ def curves_html(view: RunView, others: Sequence[RunView] = (), *, smoothing: int
         losses.append(Series(f"held-out loss{name}", one.heldout, marks=True))
         right = [(look.step, look.accuracy) for look in one.evals if look.accuracy is not None]
         shares.append(Series(f"answered rightly{name}", right, marks=True))
+        won = [(look.step, look.win_rate) for look in one.evals if look.win_rate is not None]
+        if won:
+            shares.append(Series(f"pairs won{name}", won, marks=True))
         learned = [(look.step, look.taught) for look in one.evals if look.taught is not None]
         if learned:
             shares.append(Series(f"your pairs, word by word{name}", learned, marks=True))
@@ -87,6 +93,10 @@ def curves_html(view: RunView, others: Sequence[RunView] = (), *, smoothing: int
         line_chart(rates, "Learning rate", x_label="step", x_range=span, y_format=number),
         line_chart(norms, "Gradient norm before clipping", x_label="step", x_range=span, log_y=log_y),
     ]
+    margins = [(point.step, point.margin) for point in view.points if point.margin is not None]
+    if margins:
+        rewards = [Series("margin", _thinned(margins))]
+        charts.append(line_chart(rewards, "Reward of preferred over rejected answers", x_label="step", x_range=span))
     return '<div class="run-curves">' + "".join(f"<div>{chart}</div>" for chart in charts) + "</div>"
 
 

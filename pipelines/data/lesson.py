@@ -37,11 +37,16 @@ class LessonRow:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One prompt with the answer that is preferred and the one that is not."""
+    """One prompt with the answer that is preferred and the one that is not.
+
+    answer: what a right answer holds; reason: why `rejected` is worse (see `pipelines.pocket.preferences`)
+    """
 
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
+    answer: str = ""
+    reason: str = ""
 
 
 def lesson_rows(split: str = "train") -> list[LessonRow]:
@@ -51,11 +56,20 @@ def lesson_rows(split: str = "train") -> list[LessonRow]:
     return list(_rows(split, _stamp(f"{split}.jsonl")))
 
 
-def preferences() -> list[Preference]:
-    """The preference pairs, in file order."""
+def preferences(split: str = "train") -> list[Preference]:
+    """The preference pairs of a split, in file order. Raises InputError for another split, or without the file."""
+    if split not in SPLITS:
+        raise unknown(split, SPLITS, "split")
     return [
-        Preference(*(parse_messages(row[part]) for part in ("prompt", "chosen", "rejected")))
+        Preference(
+            parse_messages(row["prompt"]),
+            parse_messages(row["chosen"]),
+            parse_messages(row["rejected"]),
+            row["answer"],
+            row["reason"],
+        )
         for row in _objects("preferences.jsonl")
+        if row["split"] == split
     ]
 
 

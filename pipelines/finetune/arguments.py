@@ -47,6 +47,19 @@ def sft_arguments(config: FinetuneConfig, parameters: int, device: str) -> dict[
     }
 
 
+def dpo_arguments(config: FinetuneConfig, parameters: int, device: str) -> dict[str, Any]:
+    """Keyword arguments of `trl.DPOConfig`, without `output_dir`: SFT's, with the strength of the reference.
+
+    The loss is the sigmoid one of Rafailov et al. 2023 (TRL's default) plus the SFT loss on the preferred answer, as in
+    Pang et al. 2024 (RPO). Alone, the first is content to make both answers less likely, the rejected one more so: on
+    the pocket pair it won 91 % of the held-out pairs after 36 steps at 5e-4 and answered 9 points worse than before;
+    with the second it won all of them and answered as well as before.
+    """
+    shared = sft_arguments(config, parameters, device)
+    del shared["packing"]
+    return shared | {"beta": config.beta, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 1.0]}
+
+
 def lora_arguments(config: FinetuneConfig) -> dict[str, Any]:
     """Keyword arguments of `peft.LoraConfig`."""
     names = [name.strip() for name in config.target_modules.split(",")]

@@ -41,7 +41,8 @@ class FinetuneConfig:
 
     model: str = "base"
     method: str = "lora"
-    objective: str = "sft"
+    objective: str = "sft"  # dpo trains on preference pairs, from the instruct model unless `model` says otherwise
+    beta: float = 0.1  # of dpo: how closely the policy is held to the model it began as
     data: str = "lesson"
     pairs: tuple[Pair, ...] = ()
     template: str = ""  # key of a chat template; empty is the model's own
@@ -80,6 +81,8 @@ class FinetuneConfig:
             except InputError as fault:
                 faults.append(fault)
         if not faults:
+            if given.get("objective") == "dpo":
+                given.setdefault("model", "instruct")
             config = cls(**given)
             faults = list(_conflicts(config))
             if not faults:
@@ -108,25 +111,30 @@ class FinetuneConfig:
             steps = max(1, round(self.epochs * per_epoch))
         else:
             steps = 80 if small else min(3 * per_epoch, 200)
+            if self.objective == "dpo":
+                steps = min(per_epoch, 24 if small else 200)  # pairs seen twice are soon learned by heart
         return replace(
             self,
             lora_alpha=2 * self.r if self.lora_alpha is None else self.lora_alpha,
-            learning_rate=self.learning_rate or default_learning_rate(parameters, self.method),
+            learning_rate=self.learning_rate or default_learning_rate(parameters, self.method, self.objective),
             batch_size=batch,
             max_steps=steps,
             epochs=None,
             warmup_steps=round(steps / 20) if self.warmup_steps is None else min(self.warmup_steps, steps),
-            eval_steps=self.eval_steps or max(1, round(steps / 5)),
+            eval_steps=self.eval_steps or max(1, round(steps / (3 if self.objective == "dpo" else 5))),
             max_length=min(self.max_length or (512 if small else 1024), context),
         )
 
 
-def default_learning_rate(parameters: int, method: str) -> float:
+def default_learning_rate(parameters: int, method: str, objective: str = "sft") -> float:
     """The peak learning rate that works for a model of that size.
 
     Small: measured on the embedded pair (below 2e-3 its LoRA never learns to stop). Else: 2e-4 for LoRA and QLoRA
-    (Dettmers et al. 2023, QLoRA, table 9) and 2e-5 for full fine-tuning (Ouyang et al. 2022; TRL's default).
+    (Dettmers et al. 2023, QLoRA, table 9) and 2e-5 for full fine-tuning (Ouyang et al. 2022; TRL's default). DPO takes
+    smaller steps, for it moves a model that answers already: 5e-6 (Tunstall et al. 2023, Zephyr).
     """
+    if objective == "dpo":
+        return 2e-3 if parameters < SMALL_MODEL else 5e-6
     if parameters < SMALL_MODEL:
         return 1e-3 if method == "full" else 5e-3
     return 2e-5 if method == "full" else 2e-4
@@ -161,11 +169,12 @@ _WHOLE = {  # smallest and largest
     "eval_steps": (1, 100_000),
     "eval_rows": (0, 2_000),
 }
-_REAL = {  # larger than or equal to the first (learning_rate and epochs: larger than), up to the second
+_REAL = {  # larger than or equal to the first (learning_rate, epochs and beta: larger than), up to the second
     "learning_rate": (0.0, 1.0),
     "epochs": (0.0, 1000.0),
     "lora_dropout": (0.0, 0.9),
     "weight_decay": (0.0, 1.0),
+    "beta": (0.0, 10.0),
 }
 _OPTIONAL = {field.name for field in fields(FinetuneConfig) if field.default is None}
 
@@ -222,7 +231,7 @@ def _whole(key: str, value: Any) -> int:
 def _real(key: str, value: Any) -> float:
     low, high = _REAL[key]
     number = _number(key, value)
-    above = key in ("learning_rate", "epochs")
+    above = key in ("learning_rate", "epochs", "beta")
     if not low <= number <= high or (above and number == low):
         kind = "above" if above else "from"
         raise InputError(f"{_shown(value)} is not possible", key, f"Use a number {kind} {low:g} up to {high:g}.")
@@ -265,9 +274,23 @@ def _conflicts(config: FinetuneConfig) -> list[InputError]:
     """Values that are each possible, but not together."""
     faults = []
     if config.objective == "dpo":
-        faults.append(InputError("dpo is not trained here yet", "objective", "Use sft."))
+        faults += _dpo_conflicts(config)
     if config.epochs is not None and config.max_steps is not None:
         faults.append(InputError("both are given", "epochs and max_steps", "Give one of the two."))
+    return faults
+
+
+def _dpo_conflicts(config: FinetuneConfig) -> list[InputError]:
+    """DPO compares answers with those of the model without its adapter, so it needs one, and needs pairs of answers."""
+    faults = []
+    if config.method == "full":
+        faults.append(InputError("dpo needs an adapter: without it the model is the reference", "method", "Use lora."))
+    if config.pairs:
+        faults.append(InputError("dpo trains on preference pairs, not on typed ones", "pairs", "Use objective sft."))
+    if config.packing:
+        faults.append(InputError("dpo compares whole answers", "packing", "Use false."))
+    if config.train_on != "assistant":
+        faults.append(InputError("dpo compares the assistant's answers", "train_on", "Use assistant."))
     return faults
 
 

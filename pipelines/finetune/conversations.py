@@ -24,15 +24,27 @@ HELDOUT_PROMPTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """T tokens of one conversation, and their labels: the id, or −100 where the loss does not look."""
+    """T tokens of one conversation, and their labels: the id, or −100 where the loss does not look.
+
+    pair: of a preference pair, the ids of prompt, preferred and rejected answer, each answer with its end token
+    """
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
     messages: tuple[Message, ...]
+    rejected: str = ""
+    pair: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None = None
 
     def as_columns(self) -> dict[str, list[int]]:
         """One row of a TRL data set; TRL takes a `labels` column as it is."""
         return {"input_ids": list(self.input_ids), "labels": list(self.labels)}
+
+    def as_pair(self) -> dict[str, list[int]]:
+        """One row as TRL's `DPOTrainer` has it after its own tokenization."""
+        assert self.pair is not None
+        return {
+            name: list(ids) for name, ids in zip(("prompt_ids", "chosen_ids", "rejected_ids"), self.pair, strict=True)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,26 @@ def training_template(tokenizer: Any, key: str) -> TemplateEntry:
 
 def _example(row: Row, template: TemplateEntry, tokenizer: Any, config: FinetuneConfig) -> Example:
     labelled = label(render(row.messages, template), tokenizer, config.train_on)  # type: ignore[arg-type]
-    return Example(labelled.input_ids[: config.max_length], labelled.labels[: config.max_length], row.messages)
+    ids, labels = labelled.input_ids[: config.max_length], labelled.labels[: config.max_length]
+    if not row.rejected:
+        return Example(ids, labels, row.messages)
+    return Example(ids, labels, row.messages, row.rejected, _pair(row, template, tokenizer))
+
+
+def _pair(
+    row: Row, template: TemplateEntry, tokenizer: Any
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Prompt and both answers as ids. What follows the token that ends the turn belongs to neither answer."""
+    sides = []
+    for answer in (row.reference, row.rejected):
+        messages = (*row.prompt, Message("assistant", answer))
+        labelled = label(render(messages, template), tokenizer, "last_assistant")
+        kept = [place for place, one in enumerate(labelled.labels) if one != IGNORE_INDEX]
+        sides.append((labelled.input_ids, kept[0], kept[-1] + 1))
+    # Where a token spans prompt and answer, the two prompts may end a token apart: the answers begin at the earlier.
+    begin = min(first for _, first, _ in sides)
+    (chosen, _, chosen_end), (rejected, _, rejected_end) = sides
+    return chosen[:begin], chosen[begin:chosen_end], rejected[begin:rejected_end]
 
 
 def _question(row: Row, template: TemplateEntry, tokenizer: Any) -> Question:

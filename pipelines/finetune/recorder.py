@@ -50,6 +50,7 @@ def recorder(run: RunDirectory, clock: Clock) -> TrainerCallback:
                 grad_norm=_number(logs.get("grad_norm", 0.0)),
                 tokens=tokens_before + int(logs.get("num_tokens", 0)),
                 seconds=clock.seconds(),
+                **({"margin": _number(logs["rewards/margins"])} if "rewards/margins" in logs else {}),
             )
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

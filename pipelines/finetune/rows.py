@@ -26,10 +26,15 @@ PAIR_SHARE = 0.35
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One conversation that ends with the assistant. `answers`: what its last message must contain; may be empty."""
+    """One conversation that ends with the assistant.
+
+    answers:  what its last message must contain; may be empty
+    rejected: of a preference pair, the answer that its last message is preferred to
+    """
 
     messages: tuple[Message, ...]
     answers: tuple[str, ...] = ()
+    rejected: str = ""
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -52,7 +57,11 @@ class Rows:
         """Three files of JSON lines."""
         for name in ("train", "heldout", "taught"):
             lines = [
-                json.dumps({"messages": as_dicts(row.messages), "answers": list(row.answers)}, ensure_ascii=False)
+                json.dumps(
+                    {"messages": as_dicts(row.messages), "answers": list(row.answers)}
+                    | ({"rejected": row.rejected} if row.rejected else {}),
+                    ensure_ascii=False,
+                )
                 for row in getattr(self, name)
             ]
             write_atomically(folder / f"{name}.jsonl", "".join(line + "\n" for line in lines))
@@ -62,7 +71,7 @@ class Rows:
         """What `write` wrote."""
         parts = [
             tuple(
-                Row(parse_messages(line["messages"]), tuple(line["answers"]))
+                Row(parse_messages(line["messages"]), tuple(line["answers"]), line.get("rejected", ""))
                 for line in read_lines(folder / f"{name}.jsonl")
             )
             for name in ("train", "heldout", "taught")
@@ -75,6 +84,8 @@ def collect(config: FinetuneConfig, runs_dir: Path = Path("runs")) -> Rows:
 
     Raises InputError for a data set nobody knows, or one without a conversation that ends with the assistant.
     """
+    if config.objective == "dpo":
+        return _preferences(config.data)
     rows = _lesson() if config.data == "lesson" else _dataset(config.data, runs_dir)
     return Rows(rows.train, rows.heldout, tuple(_taught(pair) for pair in config.pairs))
 
@@ -126,6 +137,21 @@ def _lesson() -> Rows:
         for split in ("train", "heldout")
     )
     return Rows(tuple(_answered(train)), tuple(row for row in _answered(heldout) if row.answers))
+
+
+def _preferences(key: str) -> Rows:
+    from pipelines.data.lesson import preferences
+
+    if key != "lesson":
+        raise InputError(f"'{key[:60]}' has no preference pairs", "data", "Use lesson, whose pairs the studio ships.")
+    train, heldout = (
+        tuple(
+            Row((*pair.prompt, *pair.chosen), (pair.answer,) if pair.answer else (), pair.rejected[-1].content)
+            for pair in preferences(split)
+        )
+        for split in ("train", "heldout")
+    )
+    return Rows(train, heldout)
 
 
 def _dataset(key: str, runs_dir: Path) -> Rows:

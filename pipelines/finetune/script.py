@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pipelines.finetune.arguments import lora_arguments, quantization_arguments, sft_arguments, torch_dtype
+from pipelines.finetune.arguments import (
+    dpo_arguments,
+    lora_arguments,
+    quantization_arguments,
+    sft_arguments,
+    torch_dtype,
+)
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.conversations import Example
 from pipelines.finetune.run import TrainedModel
@@ -22,6 +28,25 @@ from pipelines.messages import as_dicts
 DATA_FILE = "train.jsonl"
 TEMPLATE_FILE = "chat_template.jinja"
 LOSSES_FILE = "losses.json"
+
+_CONVERSATIONS = [
+    "# Each row has the ids of one rendered conversation, and labels: the id where the loss looks, -100 elsewhere.",
+    'COLUMNS = ("input_ids", "labels")',
+]
+_PAIRS = [
+    "# Each row has the ids of a rendered prompt, of the answer to prefer and of the one to reject.",
+    'COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")',
+]
+_TOKENIZED = [
+    "",
+    "",
+    "class Tokenized(DPOTrainer):",
+    "    def _prepare_dataset(self, dataset, *args, **kwargs):",
+    "        return dataset  # the rows are tokenized already",
+    "",
+    "",
+    "trainer = Tokenized(",
+]
 
 _COMPARE = f'''
 # How far the losses are from those of the run, step by step.
@@ -38,6 +63,8 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
     folder: where the script unpacks what it brings at its end (`self_contained`); empty where it brings nothing
     """
     quantized, full = config.method == "qlora", config.method == "full"
+    preferring = config.objective == "dpo"
+    kind = "DPO" if preferring else "SFT"
     source = model.shown.rsplit("/", 1)[-1] if is_folder(model) else model.shown
     beside = f"{TEMPLATE_FILE}, with the folder {source}" if is_folder(model) else TEMPLATE_FILE
     packages = ["accelerate", "datasets", *([] if full else ["peft"]), "torch", "transformers", "trl"]
@@ -65,16 +92,16 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         "from datasets import Dataset",
         *([] if full else ["from peft import LoraConfig"]),
         f"from transformers import AutoModelForCausalLM, AutoTokenizer{', BitsAndBytesConfig' if quantized else ''}",
-        "from trl import SFTConfig, SFTTrainer",
+        f"from trl import {kind}Config, {kind}Trainer",
         "",
         *(unpack_lines(folder) if folder else ["HERE = Path(__file__).parent"]),
         f"MODEL = str(HERE / {json.dumps(source)})" if is_folder(model) else f"MODEL = {json.dumps(source)}",
         *([f"REVISION = {json.dumps(model.revision)}"] if model.revision else []),
         "",
-        "# Each row has the ids of one rendered conversation, and labels: the id where the loss looks, -100 elsewhere.",
+        *(_PAIRS if preferring else _CONVERSATIONS),
         f'with open(HERE / "{DATA_FILE}", encoding="utf-8") as file:',
         "    rows = [json.loads(line) for line in file]",
-        'data = Dataset.from_list([{"input_ids": row["input_ids"], "labels": row["labels"]} for row in rows])',
+        "data = Dataset.from_list([{name: row[name] for name in COLUMNS} for row in rows])",
         "",
     ]
     revision = ", revision=REVISION" if model.revision else ""
@@ -93,10 +120,10 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
     ]
     if not full:
         lines += source_call("lora", "LoraConfig", lora_arguments(config))
-    arguments = {"output_dir": "checkpoints", **sft_arguments(config, model.parameters, device)}
-    lines += source_call("arguments", "SFTConfig", arguments)
+    told = (dpo_arguments if preferring else sft_arguments)(config, model.parameters, device)
+    lines += source_call("arguments", f"{kind}Config", {"output_dir": "checkpoints", **told})
     lines += [
-        "trainer = SFTTrainer(",
+        *(_TOKENIZED if preferring else ["trainer = SFTTrainer("]),
         "    model=model,",
         "    args=arguments,",
         "    train_dataset=data,",
@@ -110,9 +137,10 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
 
 
 def data_lines(examples: Sequence[Example]) -> str:
-    """`train.jsonl`: one row of messages, input_ids and labels for each example, in training order."""
+    """`train.jsonl`: one row for each example, in training order: messages and what `as_columns` or `as_pair` gives."""
     rows = (
-        {"messages": as_dicts(one.messages), "input_ids": list(one.input_ids), "labels": list(one.labels)}
+        {"messages": as_dicts(one.messages)}
+        | ({"rejected": one.rejected} | one.as_pair() if one.pair else one.as_columns())
         for one in examples
     )
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -134,7 +162,8 @@ def requirement(name: str) -> str:
 def _what(config: FinetuneConfig) -> str:
     if config.method == "full":
         return "full fine-tuning"
-    return f"{'QLoRA' if config.method == 'qlora' else 'LoRA'}, rank {config.r}"
+    adapter = f"{'QLoRA' if config.method == 'qlora' else 'LoRA'}, rank {config.r}"
+    return f"DPO with {adapter}" if config.objective == "dpo" else adapter
 
 
 def _literal(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""One run from its directory to its adapter, through TRL's `SFTTrainer`.
+"""One run from its directory to its adapter, through TRL's `SFTTrainer` or `DPOTrainer`.
 
 The rows arrive with their labels (`pipelines.labels`), so the loss is on exactly the tokens that the SFT tab lights,
 for every template, with or without generation markers. What is added to TRL's trainer: held-out answers at every
@@ -15,10 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.finetune.arguments import lora_arguments, sft_arguments
+from pipelines.finetune.arguments import dpo_arguments, lora_arguments, sft_arguments
 from pipelines.finetune.card import model_card
 from pipelines.finetune.config import SMALL_MODEL
-from pipelines.finetune.conversations import Examples, build_examples
+from pipelines.finetune.conversations import Example, Examples, build_examples
+from pipelines.finetune.dpo import dpo_trainer_class, win_rate
 from pipelines.finetune.evaluate import answer_all, score
 from pipelines.finetune.loading import end_token_ids, load_base, load_tokenizer
 from pipelines.finetune.recorder import Clock, recorder
@@ -27,7 +28,7 @@ from pipelines.finetune.run import RunDirectory
 from pipelines.models.device import choose_device
 
 if TYPE_CHECKING:
-    from trl import SFTTrainer
+    from transformers import Trainer, TrainingArguments
 
 
 def train(run: RunDirectory, clock: Clock) -> str:
@@ -70,17 +71,16 @@ def use_threads(parameters: int) -> None:
     torch.set_num_threads(max(1, cores // 2) if parameters < SMALL_MODEL else cores)
 
 
-def _trainer(
-    run: RunDirectory, model: Any, tokenizer: Any, examples: Examples, device: str, clock: Clock
-) -> SFTTrainer:
+def _trainer(run: RunDirectory, model: Any, tokenizer: Any, examples: Examples, device: str, clock: Clock) -> Trainer:
     from datasets import Dataset
     from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     config = run.config
     end_ids = end_token_ids(model, tokenizer)
+    preferring = config.objective == "dpo"
 
-    class RecordedTrainer(SFTTrainer):
+    class RecordedTrainer(dpo_trainer_class() if preferring else SFTTrainer):  # type: ignore[misc]
         """TRL's trainer, which also lets the model answer whenever it is evaluated."""
 
         def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -90,27 +90,14 @@ def _trainer(
             answer_and_record(run, self.model, tokenizer, examples, end_ids, self.state.global_step, loss, clock)
             return {"eval_loss": loss} if loss is not None else {}
 
-    arguments = SFTConfig(
-        output_dir=str(run.path / "checkpoints"),
-        **sft_arguments(config, run.model.parameters, device),
-        per_device_eval_batch_size=64,
-        eval_strategy="steps",
-        eval_on_start=not (run.path / "resume").is_dir(),
-        eval_steps=config.eval_steps,
-        save_steps=config.eval_steps,
-        save_total_limit=2,
-        disable_tqdm=True,
-        dataset_kwargs={"skip_prepare_dataset": not config.packing},
-        eval_packing=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=device == "cuda",
-        logging_nan_inf_filter=False,
-    )
+    def columns(rows: Sequence[Example]) -> Dataset:
+        return Dataset.from_list([one.as_pair() if preferring else one.as_columns() for one in rows])
+
     trainer = RecordedTrainer(
         model=model,
-        args=arguments,
-        train_dataset=Dataset.from_list([example.as_columns() for example in examples.train]),
-        eval_dataset=Dataset.from_list([example.as_columns() for example in examples.heldout or examples.train[:1]]),
+        args=_arguments(run, device),
+        train_dataset=columns(examples.train),
+        eval_dataset=columns(examples.heldout or examples.train[:1]),
         processing_class=tokenizer,
         peft_config=None if config.method == "full" else LoraConfig(**lora_arguments(config)),
         callbacks=[recorder(run, clock)],
@@ -119,6 +106,34 @@ def _trainer(
 
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _arguments(run: RunDirectory, device: str) -> TrainingArguments:
+    """What TRL is told: the run's settings, and how this studio looks at a run while it trains."""
+    from trl import DPOConfig, SFTConfig
+
+    config = run.config
+    looking: dict[str, Any] = dict(
+        output_dir=str(run.path / "checkpoints"),
+        per_device_eval_batch_size=64,
+        eval_strategy="steps",
+        eval_on_start=not (run.path / "resume").is_dir(),
+        eval_steps=config.eval_steps,
+        save_steps=config.eval_steps,
+        save_total_limit=2,
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=device == "cuda",
+        logging_nan_inf_filter=False,
+    )
+    if config.objective == "dpo":
+        return DPOConfig(**dpo_arguments(config, run.model.parameters, device), **looking)
+    return SFTConfig(
+        **sft_arguments(config, run.model.parameters, device),
+        **looking,
+        dataset_kwargs={"skip_prepare_dataset": not config.packing},
+        eval_packing=False,
+    )
 
 
 @contextlib.contextmanager
@@ -165,6 +180,7 @@ def answer_and_record(
     if run.stop_asked:
         return
     held, taught = len(examples.questions), len(examples.taught)
+    preferring = any(example.pair for example in examples.heldout)
     on_held = score(answers[:held], [q.accepted for q in examples.questions], [q.reference for q in examples.questions])
     on_taught = score(
         answers[held : held + taught], [q.accepted for q in examples.taught], [q.reference for q in examples.taught]
@@ -177,12 +193,13 @@ def answer_and_record(
         stopped=on_held.stopped if held else None,
         taught=on_taught.exact if taught else None,
         seconds=clock.seconds(),
+        **({"win_rate": win_rate(model, examples.heldout, tokenizer.pad_token_id)} if preferring else {}),
     )
     said = [answer.text for answer in answers[held + taught :]]
     run.add_samples(step, list(zip([question.text for question in examples.prompts], said, strict=True)))
 
 
-def _save(run: RunDirectory, trainer: SFTTrainer, tokenizer: Any) -> None:
+def _save(run: RunDirectory, trainer: Trainer, tokenizer: Any) -> None:
     """adapter/ (or model/) with the tokenizer, whose chat template is the one it was trained with."""
     run.append("phase", text="saving")
     full = run.config.method == "full"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pipelines.finetune.config import FinetuneConfig
@@ -12,7 +12,10 @@ from pipelines.finetune.run import ENDED, RunDirectory, read_lines
 
 @dataclass(frozen=True, slots=True)
 class StepPoint:
-    """One optimizer step. `tokens`: unpadded ones seen so far; `seconds`: since the run began to work."""
+    """One optimizer step. `tokens`: unpadded ones seen so far; `seconds`: since the run began to work.
+
+    margin: of DPO, how much more the preferred answers of the batch were rewarded than the rejected ones
+    """
 
     step: int
     loss: float
@@ -20,6 +23,7 @@ class StepPoint:
     grad_norm: float
     tokens: int
     seconds: float
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class EvalPoint:
     accuracy: answered rightly (see `pipelines.finetune.evaluate`)
     stopped:  ended by themselves
     taught:   of the pairs a person typed, answered word by word
+    win_rate: of DPO, held-out pairs whose preferred answer the model finds likelier than the rejected one
     """
 
     step: int
@@ -38,6 +43,7 @@ class EvalPoint:
     stopped: float | None
     taught: float | None
     seconds: float
+    win_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,7 @@ class RunView:
         """A few words that tell this run from others."""
         config = self.config
         what = f"{config.method} r={config.r}" if config.method != "full" else "full"
+        what = f"dpo {what}" if config.objective == "dpo" else what
         data = f"{len(config.pairs)} pairs" if config.pairs else config.data
         return f"{self.model_key} · {what} · {data} · {self.run_id[:6]}"
 
@@ -113,7 +120,11 @@ class RunView:
             "steps": self.steps,
             "seconds": round(self.seconds, 3),
             "loss": [{"step": point.step, "loss": point.loss} for point in self.points],
-            "eval": [{"step": look.step, "loss": look.loss, "accuracy": look.accuracy} for look in self.evals],
+            "eval": [
+                {"step": look.step, "loss": look.loss, "accuracy": look.accuracy}
+                | ({} if look.win_rate is None else {"win_rate": look.win_rate})
+                for look in self.evals
+            ],
             "samples": [{"step": s.step, "prompt": s.prompt, "text": s.text} for s in self.samples],
             "adapter": self.adapter,
             "error": self.error,
@@ -142,15 +153,11 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
         elif kind == "resumed":
             before = event["seconds"]
         elif kind == "step":
-            points[event["step"]] = StepPoint(
-                *(event[name] for name in ("step", "loss", "learning_rate", "grad_norm", "tokens", "seconds"))
-            )
+            points[event["step"]] = StepPoint(**_of(StepPoint, event))
         elif kind == "heldout":
             heldout[event["step"]] = event["loss"]
         elif kind == "eval":
-            evals[event["step"]] = EvalPoint(
-                *(event[name] for name in ("step", "loss", "accuracy", "stopped", "taught", "seconds"))
-            )
+            evals[event["step"]] = EvalPoint(**_of(EvalPoint, event))
     samples = tuple(
         Sample(line["step"], line["prompt"], line["text"]) for line in read_lines(run.path / "samples.jsonl")
     )
@@ -173,3 +180,8 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
         model_key=record["model"],
         config=config,
     )
+
+
+def _of(record: type, event: dict[str, Any]) -> dict[str, Any]:
+    """What `record` keeps of an event; what the event does not have was not measured."""
+    return {field.name: event.get(field.name) for field in fields(record)}

@@ -16,6 +16,7 @@ from tests.components.widgets.test_runs import run_view
 
 DEFAULTS = {
     "model": "base",
+    "objective": "sft",
     "method": "lora",
     "data": "lesson",
     "pairs": [["", ""], ["", ""]],
@@ -32,6 +33,7 @@ DEFAULTS = {
     "template": "",
     "dtype": "auto",
     "eval_steps": None,
+    "beta": 0.1,
     "seed": 0,
 }
 

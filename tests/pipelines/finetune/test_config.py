@@ -43,7 +43,7 @@ def test_all_faults_are_said_at_once():
         ({"batch_size": 2.5}, "batch_size: 2.5 is not possible. Use a whole number from 1 to 1024."),
         ({"max_steps": True}, "max_steps: True is not a number."),
         ({"epochs": 2, "max_steps": 10}, "epochs and max_steps: both are given. Give one of the two."),
-        ({"objective": "dpo"}, "objective: dpo is not trained here yet. Use sft."),
+        ({"objective": "ppo"}, "objective: 'ppo' is not possible. Use one of: sft, dpo."),
         ({"pairs": [{"instruction": "Hi?"}]}, "pairs: number 1 is not an instruction and a response."),
         ({"pairs": [{"instruction": "Hi?", "response": " "}]}, "pairs: number 1 has an empty side."),
         ({"pairs": "Hi"}, "pairs: not a list."),

@@ -62,4 +62,11 @@ def test_preferences_never_reject_the_right_answer():
     rows = preference_rows(seed=0)
     assert len(rows) > 400
     assert not [row for row in rows if row.chosen == row.rejected]
-    assert {row.reason for row in rows} == {"wrong", "question", "bare", "chatter"}
+    assert {row.reason for row in rows} == {"wrong", "question", "bare", "chatter", "plain"}
+
+
+def test_held_out_preferences_ask_about_nothing_that_training_ones_ask_about():
+    rows = preference_rows(seed=0)
+    asked = {split: {row.prompt[-1]["content"] for row in rows if row.split == split} for split in ("train", "heldout")}
+    assert asked["heldout"] and not asked["heldout"] & asked["train"]
+    assert all(row.answer in row.chosen[-1]["content"] for row in rows)
