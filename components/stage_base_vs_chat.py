@@ -73,6 +73,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         )
         stop.click(asked.stop, None, None, queue=False, **_QUIET)
         measure.click(merger(studio), [merged, prompt], [merge], concurrency_limit=2, **_QUIET)
+        frame.prove(studio)
         frame.take_home(script_writer(studio), [prompt, runs, length], "swap_adapters.py", "Script")
         frame.take_home(command_writer(studio), [runs], "serve.sh", "Serving command")
 

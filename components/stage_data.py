@@ -103,6 +103,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
             trigger_mode="always_last",
             **_HIDDEN,
         )
+        frame.prove(studio)
         frame.take_home(take_home, [view.session], "data.py")
 
 

@@ -67,6 +67,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         pressed = block.press(press, [model, pasted, targets], [targets], **QUIET)
         lesson.spread(pressed, "targets", targets)
         draw_experiments(studio, frame, r, alpha, rslora)
+        frame.prove(studio)
         frame.take_home(script, asked, "lora.py", play_says=True)
 
 

@@ -70,6 +70,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         gr.on(None, None, None, [run], js=_OPEN, **_QUIET)
         gr.on([frame.tab.select, run.focus, over.focus], lister(studio), [run], [run, over], **_QUIET)
 
+        frame.prove(studio)
         frame.take_home(script_writer(studio), form.components(), "train.py")
         draw_exports(studio, run)
 

@@ -69,6 +69,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
             compare, None, [scatter, claims], show_progress="hidden", api_visibility="private", concurrency_limit=None
         )
         _close_up(studio, frame)
+        frame.prove(studio)
         frame.take_home(script, asked, "qlora.py", play_says=True)
         started = "accelerate launch --config_file accelerate.yaml qlora.py"
         frame.take_home(launch, asked, "accelerate.yaml", started, play_says=True)

@@ -55,6 +55,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         frame.follow(viewer(studio), [*asked, length, whitespace], [figures, tokens, warnings])
         frame.follow(asker(studio), [messages, template, model], [trl], quiet=True)
         _draw_batch(studio, messages, template, model, length)
+        frame.prove(studio)
         title = "The labels, as TRL trains on them"
         frame.take_home(labelled_script(studio), asked, "labelled.py", title, play_says=True)
         frame.take_home(

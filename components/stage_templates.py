@@ -81,6 +81,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         inputs = [messages, one, two, three, jinja, tools, prompt]
         frame.follow(viewer(studio), [*inputs, whitespace, ids, pair], [*columns, difference])
         home = [messages, one, jinja, tools, prompt]
+        frame.prove(studio)
         frame.take_home(take_template, [one, jinja], "chat_template.jinja", "The template", play_says=True)
         frame.take_home(take_script, home, "chat_template.py", "In a tokenizer, with its test", play_says=True)
 

@@ -8,17 +8,18 @@ A test breaks an experiment by handing it a bench of which one method is wrong.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pipelines.errors import InputError
 from pipelines.finetune.config import SMALL_MODEL
-from pipelines.finetune.evaluate import Answer, answer_all
+from pipelines.finetune.evaluate import Answer, answer_all, is_right
 from pipelines.finetune.rows import in_training_order
 from pipelines.labels import IGNORE_INDEX, TrainOn, label
 from pipelines.messages import Message
@@ -27,7 +28,7 @@ from pipelines.settings import Settings
 from pipelines.templates import TemplateEntry, render, template_of
 
 Side = Literal["base", "instruct"]
-MAX_NEW_TOKENS = 32
+MAX_NEW_TOKENS = 24
 # Above this a forward pass on a CPU is so slow that no experiment ends within its budget.
 ASKED_AT_MOST = 500_000_000
 TUNING_SHARE = 0.2
@@ -61,12 +62,11 @@ class Recipe:
     r: int = 8
     train_on: TrainOn = "assistant"
 
+    def lora(self) -> Any:
+        """The adapter's `LoraConfig`: all linear layers, alpha twice the rank."""
+        from peft import LoraConfig
 
-@dataclass(slots=True)
-class Progressing:
-    """Steps done, for whoever waits."""
-
-    step: Callable[[], None] = field(default=lambda: None)
+        return LoraConfig(task_type="CAUSAL_LM", r=self.r, lora_alpha=2 * self.r, target_modules="all-linear")
 
 
 class Bench:
@@ -90,16 +90,43 @@ class Bench:
 
     # The pair
 
-    def model(self, side: Side) -> Any:
-        """A fresh copy in float32, shared with nobody."""
+    def model(self, side: Side, dtype: str = "float32") -> Any:
+        """A fresh copy, shared with nobody."""
+        return self._read(side, dtype)
+
+    def quantized(self, side: Side) -> Any:
+        """A fresh copy with its linear layers in NF4, as the studio trains QLoRA."""
+        from transformers import BitsAndBytesConfig
+
+        from pipelines.finetune.arguments import quantization_arguments
+        from pipelines.finetune.loading import keep_trainable
+
+        setup = BitsAndBytesConfig(**quantization_arguments())
+        model = self._read(side, "bfloat16", quantization_config=setup, device_map={"": "cpu"})
+        keep_trainable(model)
+        return model
+
+    def attach(self, adapters: Mapping[str, Mapping[str, Any]], recipe: Recipe) -> Any:
+        """One base with all these adapters, by name; their weights as numpy arrays, as PEFT names them."""
+        import torch
+        from peft import get_peft_model, set_peft_model_state_dict
+
+        names = list(adapters)
+        model = get_peft_model(self.model("base"), recipe.lora(), adapter_name=names[0])
+        for name in names:
+            if name != names[0]:
+                model.add_adapter(name, recipe.lora())
+            weights = {key: torch.from_numpy(array) for key, array in adapters[name].items()}
+            set_peft_model_state_dict(model, weights, adapter_name=name)
+        return model.eval()
+
+    def _read(self, side: Side, dtype: str, **options: Any) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
 
         spec = self.pair.base if side == "base" else self.pair.instruct
-        model = AutoModelForCausalLM.from_pretrained(
-            _where(spec.folder, spec.source), dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
-        return model.eval()
+        options |= {"dtype": getattr(torch, dtype), "local_files_only": True, "use_safetensors": True}
+        return AutoModelForCausalLM.from_pretrained(_where(spec.folder, spec.source), **options).eval()
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -133,9 +160,13 @@ class Bench:
         """Random numbers of this seed for one purpose, so that a change of one draw leaves the others alone."""
         return random.Random(f"{self.seed} {purpose}")
 
-    def heldout(self, count: int) -> list[Fact]:
-        """Facts about entities that no training row mentions, drawn at random."""
+    def heldout(self, count: int, *, short: bool = True) -> list[Fact]:
+        """Facts about entities that no training row mentions, drawn at random.
+
+        short: without definitions, whose two sentences would take most of the time that asking takes
+        """
         facts = [fact for fact in all_facts() if (_for_tuning(fact.entity) if self.tuning else fact.held_out)]
+        facts = [fact for fact in facts if not short or fact.relation.key != "definition"]
         return self.draw("held out").sample(facts, min(count, len(facts)))
 
     def taught(self, count: int, purpose: str = "rows") -> list[Fact]:
@@ -171,11 +202,24 @@ class Bench:
         labelled = label(render(tuple(messages), self.template), self.tokenizer, train_on)
         return Example(labelled.input_ids, labelled.labels)
 
+    def again(self, number: int) -> Self:
+        """This bench with another seed, for the repetitions within one experiment."""
+        other = copy.copy(self)
+        other.seed = self.seed * 1_000 + number
+        return other
+
     # What models do
 
-    def answers(self, model: Any, probes: Sequence[Probe], max_new_tokens: int = MAX_NEW_TOKENS) -> list[Answer]:
-        """One greedy answer to each probe."""
-        return answer_all(model, self.tokenizer, [probe.ids for probe in probes], max_new_tokens, self.ends)
+    def right(self, model: Any, probes: Sequence[Probe], max_new_tokens: int = MAX_NEW_TOKENS) -> list[bool]:
+        """Whether the model answers each probe rightly (`pipelines.finetune.evaluate`)."""
+        return judged(self.answers(model, probes, max_new_tokens), probes)
+
+    def answers(
+        self, model: Any, probes: Sequence[Probe], max_new_tokens: int = MAX_NEW_TOKENS, *, verbatim: bool = False
+    ) -> list[Answer]:
+        """One greedy answer to each probe. verbatim: with the control tokens that the model wrote before it ended."""
+        tokenizer = _Verbatim(self.tokenizer) if verbatim else self.tokenizer
+        return answer_all(model, tokenizer, [probe.ids for probe in probes], max_new_tokens, self.ends)
 
     def train(self, model: Any, examples: Sequence[Example], recipe: Recipe) -> Any:
         """Train on `examples`, over and over in batches of like lengths; returns the model, in a PEFT wrapper for LoRA.
@@ -186,10 +230,9 @@ class Bench:
 
         torch.manual_seed(self.seed)
         if recipe.method == "lora":
-            from peft import LoraConfig, get_peft_model
+            from peft import get_peft_model
 
-            setup = LoraConfig(task_type="CAUSAL_LM", r=recipe.r, lora_alpha=2 * recipe.r, target_modules="all-linear")
-            model = get_peft_model(model, setup)
+            model = get_peft_model(model, recipe.lora())
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
         model.train()
@@ -244,9 +287,19 @@ class Bench:
         return batches[: recipe.steps]
 
 
-def longer(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe with another number of steps."""
-    return replace(recipe, steps=steps)
+def judged(answers: Sequence[Answer], probes: Sequence[Probe]) -> list[bool]:
+    """Which answers are right."""
+    return [is_right(answer, [probe.answer]) for answer, probe in zip(answers, probes, strict=True)]
+
+
+class _Verbatim:
+    """A tokenizer that shows control tokens as text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer, self.pad_token_id = tokenizer, tokenizer.pad_token_id
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
 def _rate(number: int, steps: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from pipelines.errors import unknown
-from pipelines.experiments import problem
+from pipelines.experiments import base_vs_chat, data, lora, practice, problem, qlora, sft, templates
 from pipelines.experiments.bench import Bench
 from pipelines.experiments.records import Claim, Outcome, Progress
 
@@ -21,7 +21,17 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    experiment.claim.stage: experiment for experiment in (Experiment(problem.CLAIM, problem.measure, trains=False),)
+    experiment.claim.stage: experiment
+    for experiment in (
+        Experiment(problem.CLAIM, problem.measure, trains=False),
+        Experiment(sft.CLAIM, sft.measure),
+        Experiment(data.CLAIM, data.measure),
+        Experiment(templates.CLAIM, templates.measure, trains=False),
+        Experiment(lora.CLAIM, lora.measure),
+        Experiment(qlora.CLAIM, qlora.measure),
+        Experiment(practice.CLAIM, practice.measure),
+        Experiment(base_vs_chat.CLAIM, base_vs_chat.measure),
+    )
 }
 
 

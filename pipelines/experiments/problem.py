@@ -40,7 +40,7 @@ CLAIM = Claim(
 
 def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
     """Ask, and compare fact by fact."""
-    facts = [fact for fact in bench.heldout(FACTS + 40) if fact.relation.key != "definition"][:FACTS]
+    facts = bench.heldout(FACTS)
     questions = bench.questions(facts)
     clozes = [bench.raw(fact.cloze, fact.answer) for fact in facts]
     bare = [bench.raw(question.text, question.answer) for question in questions]

@@ -19,7 +19,7 @@ def test_every_tab_opens_by_its_link_and_shows_its_step_and_verbs(open_page: Cal
     expect(page.get_by_role("tab", name=stage.title, exact=True)).to_have_attribute("aria-selected", "true")
     panel = page.get_by_role("tabpanel").and_(page.locator(":visible"))
     expect(panel).to_contain_text(f"Step {stage.number} / 8 · {stage.title}")
-    for verb in ("Explain", "Play", "Take home"):
+    for verb in ("Explain", "Play", "Prove", "Take home"):
         expect(panel.get_by_role("heading", name=verb, exact=True)).to_be_visible()
 
 
