@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from components.context import Studio
+from components.errors import shows_input_errors
 from components.frame import StageFrame, stage_frame
 from components.lesson import Lesson
 from components.widgets import memory as draw
@@ -21,6 +22,7 @@ from pipelines.errors import InputError
 from pipelines.lora import PRESETS, resolve
 from pipelines.memory import MemorySetup, cost, estimate, fits
 from pipelines.memory.chapter import memory_claims
+from pipelines.memory.loaded import WAYS, LoadedBytes, measure_loaded
 from pipelines.memory.measured import accuracy, comparisons
 from pipelines.memory.nf4 import close_up
 from pipelines.memory.optimizers import TITLES as OPTIMIZERS
@@ -68,6 +70,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         frame.tab.select(
             compare, None, [scatter, claims], show_progress="hidden", api_visibility="private", concurrency_limit=None
         )
+        _draw_loaded(studio)
         _close_up(studio, frame)
         frame.prove(studio)
         frame.take_home(script, asked, "qlora.py", play_says=True)
@@ -193,6 +196,35 @@ def script(*settings: Any) -> str:
 def launch(*settings: Any) -> str:
     """The `accelerate` configuration of Take home."""
     return accelerate_config(setup_of(*settings))
+
+
+def _draw_loaded(studio: Studio) -> None:
+    """The running base, really loaded in each way."""
+    folder = studio.manager.pair.base.folder
+    if not folder:
+        return
+    gr.HTML(
+        "<h4>The same terms on a model that is really loaded</h4>"
+        '<p class="quiet">The base of the running pair, loaded here four times by transformers and bitsandbytes: '
+        "weights, scales and tables, counted on the tensors.</p>"
+    )
+    press = gr.Button("Load it and count", size="sm", scale=0, min_width=180, elem_classes="load-and-count")
+    shown = gr.HTML("", min_height=30)
+    press.click(loader(folder), None, [shown], show_progress="hidden", api_visibility="private", concurrency_limit=1)
+
+
+def loader(folder: Path) -> Callable[[], Iterator[str]]:
+    """The handler that loads the base and counts, a row at a time."""
+
+    @shows_input_errors
+    def load() -> Iterator[str]:
+        rows: list[LoadedBytes] = []
+        yield draw.loaded_html(rows, WAYS[0][0])
+        for row in measure_loaded(folder):
+            rows.append(row)
+            yield draw.loaded_html(rows, WAYS[len(rows)][0] if len(rows) < len(WAYS) else "")
+
+    return load
 
 
 def _close_up(studio: Studio, frame: StageFrame) -> None:

@@ -8,6 +8,7 @@ from html import escape
 
 from components.widgets.charts import Bar, Part, bar_chart, ticks
 from pipelines.memory import MOMENTS, Cost, Estimate, Fit
+from pipelines.memory.loaded import LoadedBytes
 from pipelines.memory.measured import Accuracy, Comparison
 from pipelines.memory.nf4 import BINS, LayerCloseUp
 
@@ -213,3 +214,24 @@ def _hours(hours: float) -> str:
 
 def _millions(tokens: float) -> str:
     return f"{tokens / 1e6:,.4g}M tokens"
+
+
+def loaded_html(rows: Sequence[LoadedBytes], loading: str) -> str:
+    """What a loaded model takes beside the estimate, in bytes; `loading` names what is still on its way."""
+    lines = "".join(
+        f'<tr><th>{escape(row.title)}</th><td class="num">{row.estimated:,}</td><td class="num">{row.measured:,}</td>'
+        f'<td class="num">{_difference(row)}</td></tr>'
+        for row in rows
+    )
+    table = (
+        '<div class="data-scroll" tabindex="0" role="region" aria-label="Bytes of the loaded base">'
+        '<table class="data-table"><thead><tr><th>loaded in</th><th class="num">estimated, bytes</th>'
+        f'<th class="num">measured, bytes</th><th class="num">difference</th></tr></thead><tbody>{lines}</tbody>'
+        "</table></div>"
+    )
+    wait = f'<p class="quiet">Loading it in {escape(loading)} …</p>' if loading else ""
+    return (table if rows else "") + wait
+
+
+def _difference(row: LoadedBytes) -> str:
+    return "none" if row.measured == row.estimated else f"{row.measured - row.estimated:+,}"

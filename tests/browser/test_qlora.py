@@ -118,3 +118,11 @@ def test_the_script_and_the_launch_file_are_there(qlora: Page) -> None:
     code = qlora.locator("#stage-qlora .take-home-code")
     expect(code.first).to_contain_text("BitsAndBytesConfig")
     expect(code.last).to_contain_text("distributed_type")
+
+
+def test_the_running_base_is_really_loaded_and_takes_what_is_estimated(qlora: Page) -> None:
+    qlora.locator("#stage-qlora").get_by_role("button", name="Load it and count").click()
+    rows = qlora.get_by_role("region", name="Bytes of the loaded base").get_by_role("row")
+    expect(rows).to_have_count(5, timeout=60_000)
+    for text in ("bf16", "int8", "NF4", "NF4, double quantization"):
+        expect(rows.filter(has=qlora.get_by_role("rowheader", name=text, exact=True))).to_contain_text("none")

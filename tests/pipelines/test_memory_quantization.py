@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.architecture import Weight, architecture
+from pipelines.errors import InputError
+from pipelines.memory.loaded import measure_loaded
 from pipelines.memory.quantization import (
     fp4_levels,
     is_quantized,
@@ -14,6 +18,7 @@ from pipelines.memory.quantization import (
     nf4_levels,
     quantized_bytes,
 )
+from pipelines.stages import ASSETS
 
 SHAPES = [(256, 256), (704, 256), (33, 250), (1, 1), (65, 63), (4096, 16)]
 
@@ -57,8 +62,6 @@ def test_the_whole_quantized_pair_takes_the_bytes_that_are_stated(double_quant: 
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    from pipelines.stages import ASSETS
-
     how = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -79,10 +82,22 @@ def test_the_whole_quantized_pair_takes_the_bytes_that_are_stated(double_quant: 
     assert (counted.weights, counted.constants) == (weights, constants)
 
 
+def test_the_loaded_pair_takes_what_its_configuration_says_in_every_way() -> None:
+    rows = list(measure_loaded(ASSETS / "models" / "pocket-base"))
+    assert [row.title for row in rows] == ["bf16", "int8", "NF4", "NF4, double quantization"]
+    assert [row.measured for row in rows] == [row.estimated for row in rows]
+    assert [row.measured for row in rows] == sorted((row.measured for row in rows), reverse=True)
+
+
+def test_a_model_too_large_to_wait_for_is_refused(tmp_path: Path) -> None:
+    known = json.loads((ASSETS / "architectures" / "llama-3.1-8b.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(known["config"]), encoding="utf-8")
+    with pytest.raises(InputError, match="8,030,261,248"):
+        next(measure_loaded(tmp_path))
+
+
 def test_unquantized_bytes_are_those_of_the_real_tensors() -> None:
     from transformers import AutoModelForCausalLM
-
-    from pipelines.stages import ASSETS
 
     model = AutoModelForCausalLM.from_pretrained(ASSETS / "models" / "pocket-base", dtype="bfloat16")
     assert model_bytes(architecture("pocket"), "none", False, 2).weights == bytes_of(*model.parameters())
