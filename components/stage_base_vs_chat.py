@@ -24,7 +24,8 @@ from pipelines.serving_script import serving_command, swapping_script
 if TYPE_CHECKING:
     from pipelines.comparison import Answer
 
-MAX_RUNS = 4  # columns beside base and instruct; more would be too narrow to read
+MAX_RUNS = 4  # columns of runs beside base and instruct; more would be too narrow to read
+MAX_COLUMNS = 8  # of all kinds
 LOOK = 2.0  # seconds between two looks for runs that have finished
 REDRAW = 0.08  # seconds between two drawings of a stream: faster than reading
 _INVITATION = '<p class="quiet">Ask, and every model you chose answers here, side by side.</p>'
@@ -44,6 +45,11 @@ def build(studio: Studio, lesson: Lesson) -> None:
             )
             ask = gr.Button("Ask all", variant="primary", scale=0, min_width=120)
             stop = gr.Button("Stop", scale=0, min_width=90)
+        shipped = [(spec.title, spec.key) for spec in studio.manager.personalities()]
+        people = gr.CheckboxGroup(
+            shipped, value=[], label="Personalities", visible=bool(shipped), elem_classes="personalities",
+            info="adapters of 0.3 MB that ship with the studio: one base in memory, several behaviours",
+        )  # fmt: skip
         runs = gr.CheckboxGroup([], label="Trained here", info=_NO_RUNS)
         with gr.Row(elem_classes="knobs"):
             temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature", info="0 takes the likeliest token")
@@ -66,7 +72,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         gr.on(
             [ask.click, prompt.submit],
             asker(studio, asked),
-            [prompt, runs, temperature, length, seed],
+            [prompt, runs, people, temperature, length, seed],
             [answers],
             concurrency_limit=None,
             **_QUIET,
@@ -74,8 +80,8 @@ def build(studio: Studio, lesson: Lesson) -> None:
         stop.click(asked.stop, None, None, queue=False, **_QUIET)
         measure.click(merger(studio), [merged, prompt], [merge], concurrency_limit=2, **_QUIET)
         frame.prove(studio)
-        frame.take_home(script_writer(studio), [prompt, runs, length], "swap_adapters.py", "Script")
-        frame.take_home(command_writer(studio), [runs], "serve.sh", "Serving command")
+        frame.take_home(script_writer(studio), [prompt, runs, people, length], "swap_adapters.py", "Script")
+        frame.take_home(command_writer(studio), [runs, people], "serve.sh", "Serving command")
 
 
 class Asked:
@@ -140,6 +146,7 @@ def asker(studio: Studio, asked: Asked) -> Callable[..., Iterator[str]]:
     def ask(
         prompt: str,
         runs: list[str],
+        people: list[str],
         temperature: float,
         length: int,
         seed: int,
@@ -150,7 +157,10 @@ def asker(studio: Studio, asked: Asked) -> Callable[..., Iterator[str]]:
 
         if len(runs) > MAX_RUNS:
             raise InputError(f"{len(runs)} runs", "Trained here", f"Choose at most {MAX_RUNS}.")
-        models = ["base", "instruct", *runs]
+        offered = {spec.key for spec in studio.manager.personalities()}
+        models = ["base", "instruct", *(key for key in people if key in offered), *runs]
+        if len(models) > MAX_COLUMNS:
+            raise InputError(f"{len(models)} models", "Ask all", f"Choose at most {MAX_COLUMNS - 2} beside the pair.")
         titles = _headings(studio, models)
         notes = [""] * len(models)
         drawn = 0.0
@@ -188,21 +198,21 @@ def merger(studio: Studio) -> Callable[[str | None, str], Iterator[str]]:
     return measure
 
 
-def script_writer(studio: Studio) -> Callable[[str, list[str], int], str]:
+def script_writer(studio: Studio) -> Callable[[str, list[str], list[str], int], str]:
     """The handler of the script to take home."""
 
-    def write(prompt: str, runs: list[str], length: int) -> str:
+    def write(prompt: str, runs: list[str], people: list[str], length: int) -> str:
         pair = studio.manager.pair
-        return swapping_script(pair.base, pair.instruct, _specs(studio, runs), prompt, int(length))
+        return swapping_script(pair.base, pair.instruct, _specs(studio, [*people, *runs]), prompt, int(length))
 
     return write
 
 
-def command_writer(studio: Studio) -> Callable[[list[str]], str]:
+def command_writer(studio: Studio) -> Callable[[list[str], list[str]], str]:
     """The handler of the serving command to take home."""
 
-    def write(runs: list[str]) -> str:
-        return serving_command(studio.manager.pair.base, _specs(studio, runs))
+    def write(runs: list[str], people: list[str]) -> str:
+        return serving_command(studio.manager.pair.base, _specs(studio, [*people, *runs]))
 
     return write
 
@@ -219,8 +229,8 @@ def _proof(studio: Studio, prompt: str, base: Answer) -> str:
 
 
 def _specs(studio: Studio, runs: list[str]) -> list[ModelSpec]:
-    """The runs that are still there: a choice may outlive its run."""
-    there = {spec.key: spec for spec in studio.manager.runs()}
+    """The adapters and runs that are still there: a choice may outlive its run."""
+    there = {spec.key: spec for spec in (*studio.manager.personalities(), *studio.manager.runs())}
     return [there[key] for key in runs if key in there]
 
 

@@ -20,6 +20,8 @@ _SWAP = '''\
 # ///
 """One base in memory, several behaviours: adapters are swapped without loading the base again."""
 
+from pathlib import Path
+
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -63,7 +65,10 @@ for name, folder in ADAPTERS.items():
         model.load_adapter(folder, adapter_name=name)
 for name, folder in ADAPTERS.items():
     model.set_adapter(name)
-    own = AutoTokenizer.from_pretrained(folder)  # an adapter keeps the template it was trained with
+    own = AutoTokenizer.from_pretrained(folder if (Path(folder) / "tokenizer_config.json").exists() else BASE)
+    template = Path(folder) / "chat_template.jinja"
+    if template.exists():
+        own.chat_template = template.read_text(encoding="utf-8")  # it keeps the template it was trained with
     print(f"--- {{name}}\\n" + answer(model, as_chat(own), own))
 if model is not None:
     with model.disable_adapter():  # without this, the "base" would answer with the last adapter
@@ -77,7 +82,7 @@ print("--- instruct\\n" + answer(load(INSTRUCT), as_chat(tokenizer), tokenizer))
 
 def swapping_script(base: ModelSpec, instruct: ModelSpec, runs: Sequence[ModelSpec], prompt: str, length: int) -> str:
     """Python that prints the columns of the tab. Runs that trained every weight are no adapters and left out."""
-    adapters = {_name(run): f"{run.source}/adapter" for run in runs if run.adapter is not None}
+    adapters = {_name(run): _folder(run) for run in runs if run.adapter is not None}
     return _SWAP.format(
         here=_HERE,
         base=base.source,
@@ -97,11 +102,11 @@ def serving_command(base: ModelSpec, runs: Sequence[ModelSpec]) -> str:
     if adapters:
         rank = max(_rank(run.adapter) for run in adapters if run.adapter is not None)
         fits = next((size for size in _VLLM_RANKS if size >= rank), rank)
-        modules = " ".join(f"{_name(run)}={run.source}/adapter" for run in adapters)
+        modules = " ".join(f"{_name(run)}={_folder(run)}" for run in adapters)
         options += ["--enable-lora", f"--max-lora-rank {fits}", f"--lora-modules {modules}"]
         # vLLM takes one template for all; an adapter is trained with its own, so a base's would garble it.
         if adapters[0].adapter and (adapters[0].adapter / "chat_template.jinja").is_file():
-            options.append(f"--chat-template {adapters[0].source}/adapter/chat_template.jinja")
+            options.append(f"--chat-template {_folder(adapters[0])}/chat_template.jinja")
     lines.append(" \\\n  ".join(options) + " &")
     asked = _name(adapters[0]) if adapters else "base"
     lines += [
@@ -119,7 +124,12 @@ def serving_command(base: ModelSpec, runs: Sequence[ModelSpec]) -> str:
 
 
 def _name(run: ModelSpec) -> str:
-    return "run-" + run.key.removeprefix("run:")
+    return run.key.replace("run:", "run-", 1)
+
+
+def _folder(run: ModelSpec) -> str:
+    """Where its adapter is: in the folder of the run, or a folder of its own where it ships with the studio."""
+    return f"{run.source}/adapter" if run.key.startswith("run:") else run.source
 
 
 def _rank(adapter: Path) -> int:

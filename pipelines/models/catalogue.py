@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
@@ -18,6 +19,25 @@ def pairs() -> tuple[Pair, ...]:
     rows = json.loads(_CATALOGUE.read_text(encoding="utf-8"))["pairs"]
     return tuple(
         Pair(row["key"], row["title"], base=_spec(row, "base"), instruct=_spec(row, "instruct")) for row in rows
+    )
+
+
+@cache
+def adapters() -> tuple[ModelSpec, ...]:
+    """The adapters that ship with the studio, each on the base of its pair."""
+    rows = json.loads(_CATALOGUE.read_text(encoding="utf-8"))["pairs"]
+    return tuple(
+        replace(
+            pair.base,
+            key=adapter["key"],
+            title=adapter["title"],
+            role="adapter",
+            source=adapter["folder"],
+            base=pair.base,
+            adapter=ASSETS.parent / adapter["folder"],
+        )
+        for row, pair in zip(rows, pairs(), strict=True)
+        for adapter in row.get("adapters", ())
     )
 
 

@@ -51,6 +51,10 @@ class ModelManager:
         """The fine-tuned models that can be asked now, oldest first."""
         return self._names.runs()
 
+    def personalities(self) -> list[ModelSpec]:
+        """The adapters that ship with the studio for the running base; empty for most pairs."""
+        return self._names.personalities()
+
     def register_adapter(self, run_id: str, path: Path) -> None:
         """Let `run:<run_id>` mean the adapter in a folder outside of the runs directory."""
         self._names.register_adapter(run_id, path)

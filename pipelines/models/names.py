@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError, unknown
-from pipelines.models.catalogue import pairs
+from pipelines.models.catalogue import adapters, pairs
 from pipelines.models.spec import ModelSpec, Pair, Role
 from pipelines.models.weights import is_complete, stored_weights
 from pipelines.settings import Settings
@@ -36,6 +36,7 @@ class Names:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._known = {spec.key: spec for pair in pairs() for spec in (pair.base, pair.instruct)}
+        self._known |= {spec.key: spec for spec in adapters()}
         self._adapters: dict[str, Path] = {}
         self._listed: tuple[float, list[ModelSpec]] = (float("-inf"), [])
         self.pair = self._running_pair(settings.pair)
@@ -75,6 +76,10 @@ class Names:
         if now - self._listed[0] > _FRESH:
             self._listed = now, list(self._find_runs())
         return self._listed[1]
+
+    def personalities(self) -> list[ModelSpec]:
+        """The adapters that ship with the studio for the base of the running pair."""
+        return [spec for spec in adapters() if spec.weights.key == self.pair.base.key]
 
     def _find_runs(self) -> Iterator[ModelSpec]:
         identifiers = list(self._adapters)

@@ -9,17 +9,18 @@ import time
 from pathlib import Path
 
 from pipelines.pocket import recipe as stages
+from pipelines.pocket.adapters import make_personalities
 from pipelines.stages import ASSETS
 
-STAGES = ("pretrain", "sft", "data", "evaluate", "install")
+STAGES = ("pretrain", "sft", "data", "evaluate", "install", "personalities")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.pocket",
-        description="Make the pocket pair: corpus, tokenizer, pretraining, SFT, evaluation, model cards. "
-        "Every stage is seeded and reads what the one before left in the build directory; an interrupted "
-        "training goes on from its last checkpoint.",
+        description="Make the pocket pair: corpus, tokenizer, pretraining, SFT, evaluation, model cards, and four "
+        "small adapters of the base. Every stage is seeded and reads what the one before left in the build directory; "
+        "an interrupted training goes on from its last checkpoint.",
     )
     parser.add_argument("--stages", default=",".join(STAGES), help=f"which, in order: {','.join(STAGES)}")
     parser.add_argument("--build", type=Path, default=Path("build/pocket"), help="where intermediate files go")
@@ -44,8 +45,10 @@ def main() -> None:
             stages.write_data(recipe)
         elif name == "evaluate":
             stages.evaluate(recipe)
-        else:
+        elif name == "install":
             stages.install(recipe, chosen.assets)
+        else:
+            make_personalities(chosen.build, chosen.assets, _report, chosen.seed)
 
 
 def _report(text: str) -> None:

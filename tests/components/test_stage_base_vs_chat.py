@@ -58,7 +58,7 @@ def test_a_second_look_changes_nothing_that_a_person_has_chosen(studio: Studio) 
 
 
 def test_the_columns_stream_and_the_base_is_proven_last(studio: Studio) -> None:
-    seen = list(stage.asker(studio, stage.Asked())("What is 1+1?", ["run:one", "run:full"], 0.0, 12, 0))
+    seen = list(stage.asker(studio, stage.Asked())("What is 1+1?", ["run:one", "run:full"], [], 0.0, 12, 0))
     assert "✓ It is the base." in seen[-1] and "none of 1 attached" in seen[-1]
     assert seen[-1].count('class="answer answer-chat"') == 3
     assert seen[-1].count("tokens/s") >= 1
@@ -67,7 +67,7 @@ def test_the_columns_stream_and_the_base_is_proven_last(studio: Studio) -> None:
 
 def test_stop_ends_the_columns_of_this_visitor_and_says_so(studio: Studio) -> None:
     asked = stage.Asked()
-    answers = stage.asker(studio, asked)("What is 1+1?", [], 1.0, 120, 0)
+    answers = stage.asker(studio, asked)("What is 1+1?", [], [], 1.0, 120, 0)
     next(answers)
     asked.stop()
     end = list(answers)[-1]
@@ -78,10 +78,10 @@ def test_stop_ends_the_columns_of_this_visitor_and_says_so(studio: Studio) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("  ", [], 0.0, 5, 0), "prompt: is empty"),
-        (("x", ["run:one"] * 5, 0.0, 5, 0), "Trained here: 5 runs. Choose at most 4."),
-        (("x", ["run:gone"], 0.0, 5, 0), "'run:gone' has no weights"),
-        (("x", [], 9.0, 5, 0), "temperature: 9.0"),
+        (("  ", [], [], 0.0, 5, 0), "prompt: is empty"),
+        (("x", ["run:one"] * 5, [], 0.0, 5, 0), "Trained here: 5 runs. Choose at most 4."),
+        (("x", ["run:gone"], [], 0.0, 5, 0), "'run:gone' has no weights"),
+        (("x", [], [], 9.0, 5, 0), "temperature: 9.0"),
     ],
 )
 def test_what_cannot_be_asked_is_a_sentence(studio: Studio, arguments: tuple[Any, ...], message: str) -> None:
@@ -101,9 +101,15 @@ def test_merging_nothing_says_where_to_train(studio: Studio) -> None:
 
 
 def test_the_scripts_name_the_chosen_runs_that_are_still_there(studio: Studio) -> None:
-    script = stage.script_writer(studio)("x", ["run:one", "run:gone"], 7)
+    script = stage.script_writer(studio)("x", ["run:one", "run:gone"], [], 7)
     assert "runs/one/adapter" in script and "gone" not in script
-    assert "run-one=runs/one/adapter" in stage.command_writer(studio)(["run:one"])
+    assert "run-one=runs/one/adapter" in stage.command_writer(studio)(["run:one"], [])
+
+
+def test_another_pair_has_no_personalities_and_a_key_from_outside_is_left_out(studio: Studio) -> None:
+    assert studio.manager.personalities() == []
+    seen = list(stage.asker(studio, stage.Asked())("What is 1+1?", [], ["pocket-poet", "../x"], 0.0, 4, 0))
+    assert seen[-1].count("<section") == 2
 
 
 def test_answers_errors_and_titles_are_escaped() -> None:
