@@ -113,7 +113,11 @@ def _short(verdict: Verdict) -> str:
 
 
 def _interval(one: Condition) -> str:
-    return "" if one.low == one.high else f" <small>{_number(one.low)} to {_number(one.high)}</small>"
+    return (
+        ""
+        if one.low == one.high or one.value != one.value
+        else f" <small>{_number(one.low)} to {_number(one.high)}</small>"
+    )
 
 
 def _number(value: float) -> str:

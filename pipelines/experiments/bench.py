@@ -165,13 +165,13 @@ class Bench:
 
         short: without definitions, whose two sentences would take most of the time that asking takes
         """
-        facts = [fact for fact in all_facts() if (_for_tuning(fact.entity) if self.tuning else fact.held_out)]
+        facts = [fact for fact in all_facts() if (for_tuning(fact) if self.tuning else fact.held_out)]
         facts = [fact for fact in facts if not short or fact.relation.key != "definition"]
         return self.draw("held out").sample(facts, min(count, len(facts)))
 
     def taught(self, count: int, purpose: str = "rows") -> list[Fact]:
         """Facts to train on; none about a held-out entity."""
-        facts = [fact for fact in all_facts() if not fact.held_out and not _for_tuning(fact.entity)]
+        facts = [fact for fact in all_facts() if not fact.held_out and not for_tuning(fact)]
         return self.draw(purpose).sample(facts, min(count, len(facts)))
 
     def questions(self, facts: Sequence[Fact]) -> list[Probe]:
@@ -311,7 +311,7 @@ def _where(folder: Path | None, source: str) -> str:
     return str(folder) if folder else source
 
 
-def _for_tuning(entity: str) -> bool:
+def for_tuning(fact: Fact) -> bool:
     """A fifth of the entities that are not held out, by a digest of their own: stable across runs and platforms."""
-    digest = hashlib.sha256(f"tuning {entity}".encode()).digest()
-    return digest[0] < 256 * TUNING_SHARE
+    digest = hashlib.sha256(f"tuning {fact.entity}".encode()).digest()
+    return not fact.held_out and digest[0] < 256 * TUNING_SHARE

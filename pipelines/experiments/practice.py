@@ -67,7 +67,7 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
 
     lesson = bench.taught(STEPS * 16)
     # Each of them is seen sixteen times, in several wordings: enough to learn most by heart.
-    drill = [fact for _ in range(STEPS * 16 // INVENTED) for fact in made[:INVENTED]]
+    drill = [fact for _ in range(max(1, STEPS * 16 // INVENTED)) for fact in made[:INVENTED]]
     tasks = {
         "real": lambda bench: known(bench, lesson),
         "invented": lambda bench: known(bench, drill),

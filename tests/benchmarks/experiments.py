@@ -1,0 +1,94 @@
+"""Verdicts, numbers and times of all experiments over several seeds: `python -m tests.benchmarks.experiments`.
+
+    --stages problem,lora   which (default all)      --seeds 1-10   which (default 1-10)      --lines FILE  where kept
+
+Each experiment runs alone, by the command that the page prints. CPU seconds are those of its process and of all it
+forked; halved, they are what two quiet cores take at least. Every result is appended to FILE at once, and what is
+there already is not measured again, so that a long table can be made in pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines.experiments.catalogue import EXPERIMENTS
+from pipelines.experiments.reports import command
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measured(stage: str, seed: int) -> dict[str, Any]:
+    """One result with its wall-clock and CPU seconds."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *command(stage, seed, "pocket").split()[1:]], cwd=ROOT, capture_output=True, check=True
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = json.loads(done.stdout.splitlines()[-1])
+    details = result["details"]
+    return {
+        "stage": stage,
+        "seed": seed,
+        "verdict": details["verdict"],
+        "measured": result["measured"],
+        "arms": {arm["name"]: arm["value"] for arm in details["arms"]},
+        "seconds": time.monotonic() - began,
+        "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: one line for each experiment, then one for each arm."""
+    lines = [
+        "| experiment | seeds | holds | does not | not decided | wall s, median (max) | CPU s, median |",
+        "| --- " * 7 + "|",
+    ]
+    arms = ["| experiment | arm | mean | lowest to highest |", "| --- " * 4 + "|"]
+    for stage in EXPERIMENTS:
+        own = [row for row in rows if row["stage"] == stage]
+        if not own:
+            continue
+        verdicts = [row["verdict"] for row in own]
+        counts = [sum(v.startswith(word) for v in verdicts) for word in ("holds", "does not", "not decided")]
+        seconds = [row["seconds"] for row in own]
+        lines.append(
+            f"| {stage} | {len(own)} | {' | '.join(map(str, counts))} | {statistics.median(seconds):.0f} "
+            f"({max(seconds):.0f}) | {statistics.median(row['cpu'] for row in own):.0f} |"
+        )
+        for name in own[0]["arms"]:
+            values = [row["arms"][name] for row in own]
+            arms.append(
+                f"| {stage} | {name} | {statistics.mean(values):.1%} | {min(values):.1%} to {max(values):.1%} |"
+            )
+    return "\n".join([*lines, "", *arms])
+
+
+def main() -> None:
+    """Measure what is missing, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stages", default=",".join(EXPERIMENTS))
+    parser.add_argument("--seeds", default="1-10")
+    parser.add_argument("--lines", type=Path, default=Path("experiments.jsonl"))
+    chosen = parser.parse_args()
+    first, _, last = chosen.seeds.partition("-")
+    rows = [json.loads(line) for line in chosen.lines.read_text().splitlines()] if chosen.lines.exists() else []
+    have = {(row["stage"], row["seed"]) for row in rows}
+    for seed in range(int(first), int(last or first) + 1):
+        for stage in chosen.stages.split(","):
+            if (stage, seed) not in have:
+                rows.append(measured(stage, seed))
+                with chosen.lines.open("a") as file:
+                    file.write(json.dumps(rows[-1], ensure_ascii=False) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
