@@ -42,7 +42,16 @@ def base_vs_chat(page: Page) -> None:
     page.wait_for_timeout(4_000)
 
 
+def until(shown: str) -> Callable[[Page], None]:
+    """Waits for what the tab draws by itself."""
+    return lambda page: expect(page.locator(shown).first).to_be_visible(timeout=PATIENCE)
+
+
 ACTIONS: dict[str, Callable[[Page], None]] = {
+    "sft": until("#stage-sft .mask .piece"),
+    "templates": until("#stage-templates .renderings .piece"),
+    "lora": until("#stage-lora .data-table"),
+    "qlora": until("#stage-qlora .scatter"),
     "problem": problem,
     "practice": practice,
     "base-vs-chat": base_vs_chat,
