@@ -12,6 +12,7 @@ import gradio as gr
 from components.context import Studio
 from components.frame import stage_frame
 from components.lesson import Lesson
+from components.system_prompts import draw_bench
 from components.widgets.conversation import conversation_editor
 from components.widgets.renderings import difference_html, refusal_html, rendering_html
 from components.widgets.spans import Piece, legend_html
@@ -80,6 +81,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         example.click(lambda: TOOLS_EXAMPLE, None, [tools], show_progress="hidden", api_visibility="private")
         inputs = [messages, one, two, three, jinja, tools, prompt]
         frame.follow(viewer(studio), [*inputs, whitespace, ids, pair], [*columns, difference])
+        draw_bench(studio, lesson)
         home = [messages, one, jinja, tools, prompt]
         frame.prove(studio)
         frame.take_home(take_template, [one, jinja], "chat_template.jinja", "The template", play_says=True)

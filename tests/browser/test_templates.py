@@ -38,9 +38,13 @@ def test_own_jinja_is_rendered_and_an_error_names_its_line(open_page: Callable[.
     expect(tab.locator(".rendering").nth(2)).to_contain_text("<|user|>", timeout=60_000)
     tab.get_by_role("button", name="Own Jinja").click()
     editor = tab.locator(".cm-content").first
-    editor.click()
+    # Gradio makes the editor anew shortly after its accordion opens; a click before that is lost.
+    while not tab.locator(".cm-editor.cm-focused").count():
+        editor.click()
+        page.wait_for_timeout(250)
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("hello\n{% if %}")
+    expect(editor).to_contain_text("hello")
     expect(tab.locator(".rendering").nth(2)).to_contain_text("line 2", timeout=60_000)
 
 
@@ -78,3 +82,13 @@ def choose(page: Page, label: str, option: str) -> None:
     field = page.locator("#stage-templates").get_by_label(label, exact=True)
     field.fill(option)
     page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_one_question_is_answered_under_every_system_prompt(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=templates")
+    tab = page.locator("#stage-templates")
+    tab.get_by_role("button", name="Ask under each").click()
+    answers = tab.locator(".answer")
+    expect(answers.filter(has_text="pirate")).to_contain_text("Arr", timeout=60_000)
+    expect(answers.filter(has_text="No system prompt")).to_contain_text("Paris")
+    expect(answers.filter(has_text="butler")).to_contain_text("Certainly")

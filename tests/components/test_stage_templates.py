@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gradio as gr
 import pytest
 
 from components.context import Studio
 from components.stage_templates import OWN, OWN_EXAMPLE, TOOLS_EXAMPLE, take_script, take_template, viewer
+from components.system_prompts import answerer
 from pipelines.errors import InputError
 
 ASKED = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
@@ -84,3 +86,16 @@ def test_a_script_for_a_refused_conversation_is_the_refusal() -> None:
     assert "System role not supported" in take_script(
         [{"role": "system", "content": "S"}, *ASKED], "gemma", "", "", False
     )
+
+
+def test_every_system_prompt_is_answered_and_an_empty_one_is_left_out(tiny_studio: Studio) -> None:
+    shown = list(answerer(tiny_studio)("What is the capital of <b>France</b>?", "", "Be <i>short</i>."))[-1]
+    assert shown.count('<section class="answer') == 2
+    assert "No system prompt" in shown and "“Be &lt;i&gt;short&lt;/i&gt;.”" in shown
+    assert "<i>" not in shown and 'aria-busy="true"' not in shown
+
+
+@pytest.mark.parametrize("question, prompt, said", [(" ", "", "Question: "), ("Hi", "x" * 2_001, "System prompt 1")])
+def test_what_cannot_be_asked_says_why(tiny_studio: Studio, question: str, prompt: str, said: str) -> None:
+    with pytest.raises(gr.Error, match=said):
+        next(answerer(tiny_studio)(question, prompt))
