@@ -19,7 +19,7 @@ SEEDS = (101, 102, 103)
 FACTS = 150
 STEPS = 40
 MAX_NEW_TOKENS = 32  # for the definitions, which are asked here too
-RATES = {"lora": (2e-3, 3.5e-3, 5e-3, 7e-3), "full": (1.5e-4, 3e-4, 5e-4, 1e-3)}
+RATES = {"lora": (2e-3, 3.5e-3, 5e-3, 7e-3), "full": (1.5e-4, 3e-4, 5e-4)}
 ARMS = {f"r={r}": Recipe(0.0, STEPS, r=r) for r in (1, 2, 4, 8, 16, 32)} | {"full": Recipe(0.0, STEPS, method="full")}
 
 
