@@ -80,8 +80,10 @@ def build(studio: Studio, lesson: Lesson) -> None:
         stop.click(asked.stop, None, None, queue=False, **_QUIET)
         measure.click(merger(studio), [merged, prompt], [merge], concurrency_limit=2, **_QUIET)
         frame.prove(studio)
-        frame.take_home(script_writer(studio), [prompt, runs, people, length], "swap_adapters.py", "Script")
-        frame.take_home(command_writer(studio), [runs, people], "serve.sh", "Serving command")
+        # With a state among its inputs a follower asks through the queue, which knows the runs that were offered since
+        # the page was built; past it, a run chosen now would be none of the choices.
+        frame.take_home(script_writer(studio), [prompt, runs, people, length, known], "swap_adapters.py", "Script")
+        frame.take_home(command_writer(studio), [runs, people, known], "serve.sh", "Serving command")
 
 
 class Asked:
@@ -198,20 +200,20 @@ def merger(studio: Studio) -> Callable[[str | None, str], Iterator[str]]:
     return measure
 
 
-def script_writer(studio: Studio) -> Callable[[str, list[str], list[str], int], str]:
+def script_writer(studio: Studio) -> Callable[..., str]:
     """The handler of the script to take home."""
 
-    def write(prompt: str, runs: list[str], people: list[str], length: int) -> str:
+    def write(prompt: str, runs: list[str], people: list[str], length: int, known: Any = ()) -> str:
         pair = studio.manager.pair
         return swapping_script(pair.base, pair.instruct, _specs(studio, [*people, *runs]), prompt, int(length))
 
     return write
 
 
-def command_writer(studio: Studio) -> Callable[[list[str], list[str]], str]:
+def command_writer(studio: Studio) -> Callable[..., str]:
     """The handler of the serving command to take home."""
 
-    def write(runs: list[str], people: list[str]) -> str:
+    def write(runs: list[str], people: list[str], known: Any = ()) -> str:
         return serving_command(studio.manager.pair.base, _specs(studio, [*people, *runs]))
 
     return write

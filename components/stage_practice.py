@@ -115,19 +115,18 @@ def shower(studio: Studio) -> Callable[..., tuple[Any, ...]]:
     What stands as it was last `drawn` is not sent again: a browser that redraws curves twice a second takes the cores
     that the run needs.
     """
-    halted = gr.Timer(active=False), gr.Button(interactive=False), gr.Button(interactive=False)
 
     def show(
         run_id: str | None, over: list[str] | None, smoothing: int, log_y: bool, drawn: tuple[Any, ...]
     ) -> tuple[Any, ...]:
         if not run_id:
-            return (_INVITATION, "", "", *halted, ())
+            return (_INVITATION, "", "", *_halted(), ())
         try:
             view = studio.runs.view(run_id)
         except InputError:
             # A link to a run that was deleted, or of another studio: nothing the visitor did wrong.
             gone = '<p class="quiet">This run is not in this studio any more. Start one, or choose another.</p>'
-            return (gone, "", "", *halted, ())
+            return (gone, "", "", *_halted(), ())
         others = _known(studio, [other for other in over or [] if other != run_id])
         curves = (
             run_id,
@@ -150,6 +149,12 @@ def shower(studio: Studio) -> Callable[..., tuple[Any, ...]]:
         )
 
     return show
+
+
+def _halted() -> tuple[gr.Timer, gr.Button, gr.Button]:
+    """No further look, nothing to stop, nothing to resume. Made when it is sent: while a page is built, a component
+    that is made is also drawn."""
+    return gr.Timer(active=False), gr.Button(interactive=False), gr.Button(interactive=False)
 
 
 def lister(studio: Studio) -> Callable[..., tuple[Any, Any]]:

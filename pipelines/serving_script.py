@@ -81,8 +81,10 @@ print("--- instruct\\n" + answer(load(INSTRUCT), as_chat(tokenizer), tokenizer))
 
 
 def swapping_script(base: ModelSpec, instruct: ModelSpec, runs: Sequence[ModelSpec], prompt: str, length: int) -> str:
-    """Python that prints the columns of the tab. Runs that trained every weight are no adapters and left out."""
-    adapters = {_name(run): _folder(run) for run in runs if run.adapter is not None}
+    """Python that prints the columns of the tab, for the adapters of that base; runs that trained every weight, or an
+    adapter of another model, cannot be swapped on it and are left out."""
+    fitting = [run for run in runs if run.adapter is not None and run.weights.key == base.key]
+    adapters = {_name(run): _folder(run) for run in fitting}
     return _SWAP.format(
         here=_HERE,
         base=base.source,
