@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import unified_diff
 from typing import Any
 
 from pipelines.decoding import (
@@ -239,8 +240,20 @@ def _generated(
 
 
 def _render(lease: Lease, messages: Sequence[Message], template: str, answered: bool = False) -> str:
-    """`answered`: the conversation ends with an answer, so that none is opened."""
+    """`answered`: the conversation ends with an answer, so that none is opened.
+
+    Raises InputError with a diff for an adapter under another template than the one it was trained with: it would
+    answer, only worse, and nothing would say why (hiyouga/LLaMA-Factory issue 5834).
+    """
     own = lease.tokenizer.chat_template
+    if template and own and lease.adapter_name is not None and not answered:
+        trained, asked = (_render(lease, messages, key, answered=True) for key in ("", template))
+        if trained != asked:
+            raise InputError(
+                f"'{template}' is not the template that {lease.spec.title} was trained with. {_apart(trained, asked)}",
+                "template",
+                "Leave it empty: the adapter brings its own.",
+            )
     if not template and own:
         from jinja2 import TemplateError
 
@@ -256,6 +269,13 @@ def _render(lease: Lease, messages: Sequence[Message], template: str, answered: 
     if not key:
         raise InputError(f"{lease.spec.title} has no chat template", "template", "Choose one by its key.")
     return render(messages, get_template(key), add_generation_prompt=not answered).text
+
+
+def _apart(trained: str, asked: str) -> str:
+    """The first lines in which two renderings differ, as a diff."""
+    lines = list(unified_diff(trained.splitlines(), asked.splitlines(), n=0, lineterm=""))[2:]
+    shown = " ".join(line if len(line) <= 120 else f"{line[:119]}…" for line in lines[:6] if not line.startswith("@@"))
+    return f"Trained with (-), asked for (+): {shown}"
 
 
 def _encode(lease: Lease, text: str) -> list[int]:

@@ -155,3 +155,26 @@ def test_a_run_that_trained_every_weight_is_a_model_of_its_own(studio, tiny_pair
     with studio.lease("run:full") as lease:
         assert lease.spec.role == "fine-tuned"
         assert (logits(lease) - by_peft(tiny_pair.instruct, None)).abs().max() == 0
+
+
+def test_an_adapter_refuses_another_template_than_its_own_with_a_diff(studio, tiny_pair, tiny_tokenizer):
+    """hiyouga/LLaMA-Factory issue 5834: under another template an adapter answers, only worse."""
+    from pipelines.completion import chat
+    from pipelines.messages import Message
+    from pipelines.templates import get_template
+
+    tokenizer = type(tiny_tokenizer).from_pretrained(tiny_pair.base)
+    tokenizer.chat_template = get_template("chatml").jinja
+    tokenizer.save_pretrained(tiny_pair.base.parent / "runs" / "one" / "adapter")
+
+    def answer(model, template):
+        return list(chat(studio, (Message("user", "Hi"),), model, Sampling(3), template))[-1]
+
+    same = answer("run:one", "chatml")
+    assert same.text == answer("run:one", "").text
+    with pytest.raises(InputError) as refused:
+        answer("run:one", "zephyr")
+    said = str(refused.value)
+    assert "'zephyr' is not the template that Run one was trained with" in said
+    assert "-<|im_start|>user" in said and "+<|user|>" in said
+    answer("instruct", "zephyr")  # only an adapter has one that it was trained with here
