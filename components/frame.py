@@ -66,6 +66,8 @@ class StageFrame:
 
         A tab that is not open is left alone: fields that tabs share would have it compute what nobody sees, and
         complain of what was typed elsewhere.
+        Changes are asked for without the visitor's session: an input whose choices are set after the page was built
+        needs a State beside it, with which they go through the queue.
         quiet: on an InputError `outputs` stay as they are; for what another follower of these inputs says already.
         concurrency_limit: of the handler; without one nobody waits for another visitor's, as suits a calculator
         """
