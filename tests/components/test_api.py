@@ -17,7 +17,7 @@ ANSWERED = [*QUESTION, {"role": "assistant", "content": "Paris."}]
 def test_the_endpoints_of_the_contract_are_listed_and_no_event_of_the_page_is(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     expected = {"models", "complete", "chat", "next_tokens", "templates", "render", "loss_mask"}
-    expected |= {"lora", "memory", "finetune", "run", "stop", "dataset"}
+    expected |= {"lora", "memory", "finetune", "run", "stop", "dataset", "prove", "export"}
     assert {name.removeprefix("/") for name in named} == expected
 
 
