@@ -37,3 +37,18 @@ def test_a_wrong_value_is_one_clear_line_and_status_two(arguments: list[str], pa
     ended = studio(*arguments)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1 and part in ended.stderr
+
+
+def test_a_signal_that_another_thread_receives_ends_the_wait() -> None:
+    code = (
+        "import signal, threading, time\n"
+        "from studio import wait\n"
+        "ended = threading.Event()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: ended.set())\n"
+        "def deliver():\n"
+        "    time.sleep(0.3)\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "threading.Thread(target=deliver).start()\n"
+        "wait(ended)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=20, check=True)
