@@ -6,15 +6,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.completion import Completion, Sampling, chat, chat_ids, complete
+from pipelines.completion import Sampling, chat_ids
 from pipelines.decoding import stream
 from pipelines.errors import InputError
 from pipelines.messages import Message
 from pipelines.models import Lease, ModelManager
 from pipelines.models.weights import stored_weights
+from pipelines.together import Answer, Ask, answer_together
 
 if TYPE_CHECKING:
     import torch
@@ -24,16 +25,6 @@ MAX_MODELS = 8
 PROOF_BYTES = 2 * 2**30
 _TIMED = 48  # tokens of a timing
 _ROUNDS = 3  # timings; the fastest counts, as the others waited for something
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One column. `as_chat`: asked through the model's chat template rather than as raw text; `error`: a sentence."""
-
-    model: str
-    as_chat: bool
-    completion: Completion | None = None
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,36 +76,40 @@ def side_by_side(
 ) -> Iterator[tuple[Answer, ...]]:
     """One prompt to several models; yields all columns whenever one has grown, the last time all of them ended.
 
+    Models on one base answer in one batch; batches of different bases take turns.
     A base is given the bare text, every other model its chat template. A model that cannot answer says so in its
     column and the others go on. Raises InputError for a prompt or a sampling that no model takes.
     """
     if not 1 <= len(models) <= MAX_MODELS:
         raise InputError(f"{len(models)} models", "models", f"Choose from 1 to {MAX_MODELS}.")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InputError("is empty", "prompt", "Write something for the models to answer.")
+    sampling = sampling.checked()
+    places: dict[str, list[int]] = {}
     columns: list[Answer] = []
-    running: dict[int, Iterator[Completion]] = {}
     for place, name in enumerate(models):
-        as_chat = manager.resolve(name).role != "base"
-        columns.append(Answer(name, as_chat))
-        if as_chat:
-            if not prompt.strip():
-                raise InputError("is empty", "prompt", "Write something for the models to answer.")
-            running[place] = chat(manager, (Message("user", prompt),), name, sampling, cancel=cancel)
-        else:
-            running[place] = complete(manager, prompt, name, sampling, cancel=cancel)
+        spec = manager.resolve(name)
+        columns.append(Answer(name, spec.role != "base"))
+        places.setdefault(spec.weights.key, []).append(place)
+    running = {
+        key: answer_together(
+            manager, [Ask(models[place], prompt, columns[place].as_chat) for place in group], sampling, cancel
+        )
+        for key, group in places.items()
+    }
     try:
         while running:
-            for place in list(running):
-                try:
-                    columns[place] = replace(columns[place], completion=next(running[place]))
-                except StopIteration:
-                    del running[place]
-                except InputError as error:
-                    columns[place] = replace(columns[place], error=str(error))
-                    del running[place]
+            for key in list(running):
+                answers = next(running[key], None)
+                if answers is None:
+                    del running[key]
+                    continue
+                for place, answer in zip(places[key], answers, strict=True):
+                    columns[place] = answer
                 yield tuple(columns)
     finally:
-        for answer in running.values():
-            answer.close()  # type: ignore[attr-defined]
+        for batch in running.values():
+            batch.close()  # type: ignore[attr-defined]
 
 
 def prove_base(manager: ModelManager, prompt: str, name: str = "base") -> BaseProof:

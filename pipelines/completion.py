@@ -153,6 +153,11 @@ def token_losses(manager: ModelManager, ids: Sequence[int], model: str = "base")
     return [None, *losses]
 
 
+def prompt_ids(lease: Lease, prompt: str) -> list[int]:
+    """A bare text as the model takes it. Raises InputError for one that is empty or too long."""
+    return _encode(lease, _text(prompt, "prompt"))
+
+
 def chat_ids(lease: Lease, messages: Sequence[Message], template: str = "") -> list[int]:
     """A conversation as the model takes it, with the opening of the answer at the end."""
     if not messages:
@@ -207,27 +212,56 @@ def _grow(
     sampling: Sampling,
     cancel: threading.Event | None,
 ) -> Iterator[Completion]:
-    tokenizer = lease.tokenizer
-    texts: dict[int, str] = {}
-    specials = frozenset(tokenizer.all_special_ids)
-    pieces, tokens, reason = TextStream(tokenizer, ids), [], "length"
-    text, begin = "", time.perf_counter()
-    shown = 0.0
+    answer, reason = Growing(lease.tokenizer, ids), "length"
     for token, logits in stream(lease, ids, sampling.max_new_tokens, sampling.temperature, sampling.seed, stops):
-        piece = pieces.push(token)
-        text += piece
-        tokens.append(_generated(token, logits, piece, token in specials, tokenizer, texts))
+        answer.push(token, logits)
         if token in stops:
             reason = "eos"
         elif cancel is not None and cancel.is_set():
             reason = "cancelled"
             break
-        now = time.perf_counter() - begin
-        if now - shown >= _EVERY or len(tokens) == 1:
-            shown = now
-            yield Completion(text, tuple(tokens), len(tokens), now, None, ids)
-    text += pieces.flush()
-    yield Completion(text, tuple(tokens), len(tokens), time.perf_counter() - begin, reason, ids)
+        if answer.due():
+            yield answer.shown()
+    yield answer.ended(reason)
+
+
+class Growing:
+    """A Completion while its tokens arrive. The clock starts with it."""
+
+    def __init__(self, tokenizer: Any, ids: Sequence[int]) -> None:
+        self._tokenizer, self._ids = tokenizer, tuple(ids)
+        self._texts: dict[int, str] = {}
+        self._specials = frozenset(tokenizer.all_special_ids)
+        self._pieces, self._tokens, self._text = TextStream(tokenizer, ids), list[GeneratedToken](), ""
+        self._begin, self._shown = time.perf_counter(), 0.0
+
+    def push(self, token: int, logits: Any) -> None:
+        """Add a token, chosen from logits (V,)."""
+        piece = self._pieces.push(token)
+        self._text += piece
+        special = token in self._specials
+        self._tokens.append(_generated(token, logits, piece, special, self._tokenizer, self._texts))
+
+    def due(self) -> bool:
+        """Whether a reader is waiting for the next value."""
+        return self._seconds() - self._shown >= _EVERY or len(self._tokens) == 1
+
+    def shown(self) -> Completion:
+        """The answer so far."""
+        self._shown = self._seconds()
+        return self._completion(None)
+
+    def ended(self, reason: str) -> Completion:
+        """The whole answer, with what was left of its last character."""
+        self._text += self._pieces.flush()
+        return self._completion(reason)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._begin
+
+    def _completion(self, reason: str | None) -> Completion:
+        tokens = tuple(self._tokens)
+        return Completion(self._text, tokens, len(tokens), self._seconds(), reason, self._ids)
 
 
 def _generated(

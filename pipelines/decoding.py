@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError
-from pipelines.models.lease import Lease
+from pipelines.models.lease import Lease, LeaseGroup
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,31 @@ class GeneratedToken:
     probability: float
     alternatives: tuple[TokenProbability, ...]
     special: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request of a batch: generate after `ids`, until a token of `stops` or `max_new_tokens`."""
+
+    lease: Lease
+    ids: Sequence[int]
+    stops: frozenset[int]
+    max_new_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The next token of row `row`, and the logits (V,), float32 on the CPU, that it was chosen from.
+
+    error: why there is none; `token` is -1 then, and the row has ended
+    """
+
+    row: int
+    token: int
+    logits: torch.Tensor
+    error: InputError | None = None
 
 
 class TextStream:
@@ -140,41 +165,51 @@ def generate_batch(
     answers: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     for start in range(0, len(order), batch_size):
+        if cancel is not None and cancel.is_set():
+            break
         rows = order[start : start + batch_size]
-        batch = _batch(lease, [prompts[index] for index in rows], max_new_tokens, temperature, seed + start, cancel)
-        for index, answer in zip(rows, batch, strict=True):
-            answers[index] = answer
+        asked = [Row(lease, prompts[index], lease.eos_ids, max_new_tokens, temperature, seed + index) for index in rows]
+        for step in stream_rows(asked):
+            for got in step:
+                if got.error is not None:
+                    raise got.error
+                answers[rows[got.row]].append(got.token)
+            if cancel is not None and cancel.is_set():
+                break
         if progress is not None:
             progress(start + len(rows), len(order))
     return answers
 
 
-def _batch(
-    lease: Lease,
-    prompts: list[Sequence[int]],
-    max_new_tokens: int,
-    temperature: float,
-    seed: int,
-    cancel: threading.Event | None,
-) -> list[list[int]]:
+def stream_rows(rows: Sequence[Row]) -> Iterator[list[Chosen]]:
+    """Generate for all rows at once, one forward pass a step; yields what each row that still goes on has got.
+
+    The rows' leases share one model (see `LeaseGroup`). Each row gets the tokens that `stream` gives it alone, as far
+    as rounding lets it: sums of another shape round otherwise. In float32 that moves logits by some 1e-5; in bfloat16
+    by some 1e-1, where two tokens that are nearly as probable can change places.
+    A row ends as in `stream`; one whose model computes no number ends with an error, and the others go on.
+    """
     import torch
     from transformers import DynamicCache
 
-    width = max(map(len, prompts))
-    padding = torch.tensor([width - len(prompt) for prompt in prompts])
+    # Rows without an adapter come first, as a mixed pass wants them.
+    alive = sorted(range(len(rows)), key=lambda place: rows[place].lease.adapter_name is not None)
+    alive = [place for place in alive if _room_of(rows[place]) > 0]
+    if not alive:
+        return
+    group, lease = LeaseGroup([rows[place].lease for place in alive]), rows[0].lease
+    left = {place: _room_of(rows[place]) for place in alive}
+    generators = {place: torch.Generator().manual_seed(rows[place].seed) for place in alive}
+    width = max(len(rows[place].ids) for place in alive)
+    padding = torch.tensor([width - len(rows[place].ids) for place in alive])
     # The padding id is arbitrary: the mask hides it.
-    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=lease.device)
+    padded = [[0] * (width - len(rows[place].ids)) + list(rows[place].ids) for place in alive]
+    ids = torch.tensor(padded, device=lease.device)
     mask = (torch.arange(width)[None, :] >= padding[:, None]).long().to(lease.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=lease.model.config)
-    generator = torch.Generator().manual_seed(seed)
-    stops = lease.eos_ids
-    answers: list[list[int]] = [[] for _ in prompts]
-    alive = list(range(len(prompts)))  # answers[alive[i]] is row i of the tensors
-    for _ in range(min(max_new_tokens, lease.context_length - width)):
-        if cancel is not None and cancel.is_set():
-            break
-        with lease.active() as model:
+    while True:
+        with group.active() as model:
             logits = model(
                 input_ids=ids,
                 attention_mask=mask,
@@ -183,21 +218,38 @@ def _batch(
                 use_cache=True,
                 logits_to_keep=1,
             ).logits[:, -1]
-            chosen = [_choose(row, temperature, generator) for row in logits.float().cpu()]
-        for row, token in zip(alive, chosen, strict=True):
-            answers[row].append(token)
-        keep = [place for place, token in enumerate(chosen) if token not in stops]
+            logits = logits.float().cpu()
+        step = [_chosen(rows[place], place, row, generators[place]) for place, row in zip(alive, logits, strict=True)]
+        yield step
+        for place in alive:
+            left[place] -= 1
+        keep = [
+            row
+            for row, got in enumerate(step)
+            if got.error is None and got.token not in rows[got.row].stops and left[got.row]
+        ]
         if not keep:
-            break
+            return
         if len(keep) < len(alive):  # rows that stopped leave the batch: they would be computed for nothing
             index = torch.tensor(keep, device=lease.device)
             cache.batch_select_indices(index)
             mask, positions = mask[index], positions[index]
-            alive = [alive[place] for place in keep]
-        ids = torch.tensor([[chosen[place]] for place in keep], device=lease.device)
+            alive = [alive[row] for row in keep]
+            group.keep(keep)
+        ids = torch.tensor([[step[row].token] for row in keep], device=lease.device)
         mask = torch.cat([mask, mask.new_ones((len(keep), 1))], dim=-1)
         positions = positions[:, -1:] + 1
-    return answers
+
+
+def _room_of(row: Row) -> int:
+    return min(row.max_new_tokens, row.lease.context_length - len(row.ids))
+
+
+def _chosen(row: Row, place: int, logits: torch.Tensor, generator: torch.Generator) -> Chosen:
+    try:
+        return Chosen(place, _choose(logits, row.temperature, generator), logits)
+    except InputError as error:
+        return Chosen(place, -1, logits, error)
 
 
 def _choose(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> int:

@@ -23,7 +23,8 @@ class Written(Protocol):
 
 
 class Column(Protocol):
-    """One model's column: its answer, or the sentence that says why there is none."""
+    """One model's column: its answer, or the sentence that says why there is none; `batch`: how many models shared its
+    passes, itself included."""
 
     @property
     def as_chat(self) -> bool: ...
@@ -31,6 +32,8 @@ class Column(Protocol):
     def completion(self) -> Written | None: ...
     @property
     def error(self) -> str: ...
+    @property
+    def batch(self) -> int: ...
 
 
 class Proof(Protocol):
@@ -117,7 +120,21 @@ class Own(Protocol):
 def answers_html(titles: Sequence[str], columns: Sequence[Column], notes: Sequence[str]) -> str:
     """A column for each answer. `notes`: markup under each, made by `proof_html` or empty."""
     cells = [_column(title, column, note) for title, column, note in zip(titles, columns, notes, strict=True)]
-    return f'<div class="answers">{"".join(cells)}</div>'
+    return f'<div class="answers">{"".join(cells)}</div>{_together(columns)}'
+
+
+def _together(columns: Sequence[Column]) -> str:
+    """A line on what one batch came to, when all of it has ended; empty where no two models shared one."""
+    largest = max((column.batch for column in columns), default=0)
+    written = [column.completion for column in columns if column.completion is not None]
+    seconds = max((each.seconds for each in written), default=0.0)
+    if largest < 2 or not seconds or any(each.stop_reason is None for each in written):
+        return ""
+    tokens = sum(each.new_tokens for each in written)
+    return (
+        f'<p class="quiet together">{largest} models in one batch on one base, one pass a step; with all '
+        f"{len(columns)} models {tokens / seconds:,.0f} tokens/s.</p>"
+    )
 
 
 def _column(title: str, column: Column, note: str) -> str:

@@ -1,6 +1,7 @@
 """A model in memory, with the adapters attached to it, used by one forward pass at a time.
 
-Every pass happens inside `turn(adapter)`: it holds the model's lock and has that adapter active, or none.
+Every pass happens inside `turn(adapter)`: it holds the model's lock and has that adapter active, or none; or inside
+`mixed_turn`, where each row of the batch has its own.
 Which adapter is active is a property of the whole module tree in PEFT, so a pass outside a turn could run
 with somebody else's weights (unslothai/unsloth issue 4503 is that mistake).
 """
@@ -8,13 +9,14 @@ with somebody else's weights (unslothai/unsloth issue 4503 is that mistake).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
+from pipelines.models.mixture import Mixture, refusal
 from pipelines.models.spec import ModelSpec
 from pipelines.models.turns import FairLock
 from pipelines.models.weights import Stamp
@@ -25,10 +27,14 @@ _WHERE = "model"
 
 @dataclass(slots=True)
 class Adapter:
-    """LoRA weights in the module tree. `name` is PEFT's; `bytes` as they lie in memory."""
+    """LoRA weights in the module tree. `name` is PEFT's; `bytes` as they lie in memory.
+
+    alone: why it cannot share a pass with other adapters; empty when it can
+    """
 
     name: str
     bytes: int
+    alone: str = ""
     leases: int = 0
     used: int = 0
 
@@ -64,6 +70,24 @@ class Resident:
         with self._lock:
             self._select(adapter.name if adapter else None)
             with torch.inference_mode():
+                yield self.model
+
+    def mix(self, adapters: Sequence[Adapter | None]) -> Mixture:
+        """What `mixed_turn` takes, for one row per adapter, rows without one first. All have to be leased, and none
+        may have to go `alone`."""
+        import torch
+
+        with self._lock, torch.inference_mode():
+            return Mixture.of(self.model, [adapter.name if adapter else None for adapter in adapters])
+
+    @contextmanager
+    def mixed_turn(self, mixture: Mixture) -> Iterator[Any]:
+        """The model, for one forward pass or a few over a batch whose rows have the adapters of `mixture`."""
+        import torch
+
+        with self._lock:
+            self._select(None)
+            with torch.inference_mode(), mixture.installed():
                 yield self.model
 
     def attach(self, folder: Path) -> Adapter:
@@ -141,7 +165,8 @@ class Resident:
             self._select(None)
         self.model.eval()
         weights = [weight for key, weight in self.model.named_parameters() if f".{name}." in key]
-        return Adapter(name, sum(weight.numel() * weight.element_size() for weight in weights))
+        size = sum(weight.numel() * weight.element_size() for weight in weights)
+        return Adapter(name, size, refusal(self.model, name))
 
     def _make_room(self) -> None:
         idle = sorted((a.used, version) for version, a in self._adapters.items() if not a.leases)

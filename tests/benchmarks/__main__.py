@@ -6,7 +6,14 @@ import os
 import platform
 from importlib.metadata import version
 
-from tests.benchmarks import calculator_figures, conversation_figures, dataset_figures, startup, studio_figures
+from tests.benchmarks import (
+    batch_figures,
+    calculator_figures,
+    conversation_figures,
+    dataset_figures,
+    startup,
+    studio_figures,
+)
 
 LIBRARIES = ("gradio", "torch", "transformers", "peft", "trl")
 
@@ -15,7 +22,7 @@ def main() -> None:
     print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()},")
     print(", ".join(f"{name} {version(name)}" for name in LIBRARIES) + "\n")
     print("| what | value | how |\n| --- | --- | --- |", flush=True)
-    for module in (startup, studio_figures, conversation_figures, dataset_figures, calculator_figures):
+    for module in (startup, studio_figures, conversation_figures, dataset_figures, calculator_figures, batch_figures):
         for figure in module.figures():
             print(f"| {figure.what} | {figure.value} | {figure.how} |", flush=True)
 
