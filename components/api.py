@@ -228,7 +228,7 @@ def _run_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
         return {"run_id": studio.runs.start(config)}
 
     def run(run_id: str) -> Json:
-        """Where a run stands: status, step, steps, seconds, loss, eval, samples, adapter, error."""
+        """Where a run stands: status, step, steps, seconds, loss, eval, samples, adapter, error, place, prediction."""
         return studio.runs.view(run_id).as_dict()
 
     def stop(run_id: str) -> Json:

@@ -13,6 +13,7 @@ from components.frame import stage_frame
 from components.lesson import Lesson
 from components.practice_form import Form, config_of, draw_form
 from components.practice_saves import draw_exports, script_writer
+from components.widgets.predictions import prediction_html
 from components.widgets.runs import curves_html, samples_html, status_html
 from pipelines.errors import InputError
 from pipelines.finetune import RunView
@@ -37,6 +38,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
     with stage_frame("practice") as frame:
         form = draw_form(studio, lesson)
+        predicted = gr.HTML("", elem_classes="run-predicted")
         with gr.Row(elem_classes="keep"):
             start = gr.Button("Start", variant="primary", elem_classes="run-start")
             stop = gr.Button("Stop", interactive=False, elem_classes="run-stop")
@@ -70,6 +72,8 @@ def build(studio: Studio, lesson: Lesson) -> None:
         gr.on(None, None, None, [run], js=_OPEN, **_QUIET)
         gr.on([frame.tab.select, run.focus, over.focus], lister(studio), [run], [run, over], **_QUIET)
 
+        # `run` too: what ended since may correct the prediction. Take home says what is wrong with the form.
+        frame.follow(predicter(studio), [*form.components(), run], [predicted], quiet=True)
         frame.prove(studio)
         frame.take_home(script_writer(studio), form.components(), "train.py")
         draw_exports(studio, run)
@@ -84,6 +88,15 @@ def starter(studio: Studio) -> Callable[..., Any]:
         return gr.Dropdown(choices=choices(studio), value=run_id)
 
     return start
+
+
+def predicter(studio: Studio) -> Callable[..., str]:
+    """The handler that says what the form as it stands would take; the last value is the run shown."""
+
+    def predict(*values: Any) -> str:
+        return prediction_html(studio.runs.predict(config_of(Form.names(), values[:-1])))
+
+    return predict
 
 
 def resumer(studio: Studio) -> Callable[..., Any]:

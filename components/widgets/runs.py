@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from components.widgets.charts import Series, line_chart, number
+from components.widgets.predictions import compared_html, duration
 from pipelines.finetune import RunView
 
 MAX_POINTS = 400  # of one curve; more cannot be told apart on a screen
@@ -40,7 +41,7 @@ def status_html(view: RunView) -> str:
     if view.tokens_per_second:
         figures.append(("tokens a second", f"{view.tokens_per_second:,.0f}"))
     if view.status == "running" and view.seconds_left is not None:
-        figures.append(("left", _duration(view.seconds_left)))
+        figures.append(("left", duration(view.seconds_left)))
     items = "".join(
         f'<li><span class="figure-large">{escape(value)}</span><span class="figure-label">{escape(name)}</span></li>'
         for name, value in figures
@@ -48,7 +49,7 @@ def status_html(view: RunView) -> str:
     error = f'<p class="run-error" role="alert">{escape(view.error)}</p>' if view.error else ""
     return (
         f'<p class="run-state is-{view.status}" role="status"><b>{escape(view.title)}</b> · {escape(state)}</p>'
-        f'<ul class="data-figures">{items}</ul>{error}'
+        f'<ul class="data-figures">{items}</ul>{error}{compared_html(view)}'
     )
 
 
@@ -157,9 +158,3 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     stride = -(-len(points) // MAX_POINTS) or 1
     kept = list(points[::stride])
     return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.prediction import Prediction, predict
 from pipelines.finetune.rows import Rows, collect, trim
 from pipelines.finetune.run import ENDED, RunDirectory, TrainedModel, append_line, read_lines
+from pipelines.finetune.shapes import shapes_of
 
 if TYPE_CHECKING:
     from pipelines.models import ModelManager, ModelSpec
@@ -40,14 +42,21 @@ def plan(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> Plan:
     return Plan(config, model, trim(rows, config))
 
 
+def foresee(planned: Plan, runs_dir: Path, manager: ModelManager, device: str = "auto", done: int = 0) -> Prediction:
+    """What the plan will take. `done`: steps that were taken already. Writes nothing, loads no weights."""
+    shapes = shapes_of(planned.config, planned.model, planned.rows, lambda: manager.tokenizer(planned.model.key))
+    return predict(planned.config, planned.model, shapes, runs_dir, device, done)
+
+
 def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager, device: str = "auto") -> RunDirectory:
     """Write the directory of a new run, with status queued. Raises InputError, and then leaves nothing behind."""
     if asked.resume_from:
-        return _resume(asked, RunDirectory.open(runs_dir, asked.resume_from), runs_dir)
+        return _resume(asked, RunDirectory.open(runs_dir, asked.resume_from), runs_dir, manager)
     planned = plan(asked, runs_dir, manager)
     run = RunDirectory.create(runs_dir)
     try:
         planned.rows.write(run.path)
+        foresee(planned, runs_dir, manager, device).write(run)
         run.configure(planned.config, planned.model, device)
         run.set_status("queued")
     except BaseException:
@@ -101,7 +110,7 @@ def _module_names(spec: ModelSpec, targets: str, method: str) -> str:
     return ",".join(found.names)
 
 
-def _resume(asked: FinetuneConfig, old: RunDirectory, runs_dir: Path) -> RunDirectory:
+def _resume(asked: FinetuneConfig, old: RunDirectory, runs_dir: Path, manager: ModelManager) -> RunDirectory:
     """A new run that begins with the old one's rows, curve and last checkpoint."""
     if old.status() not in ENDED:
         raise InputError(f"run {old.id[:6]} is still {old.status()}", "resume_from", "Stop it first.")
@@ -130,7 +139,10 @@ def _resume(asked: FinetuneConfig, old: RunDirectory, runs_dir: Path) -> RunDire
         # Hard links: the files of a checkpoint are never changed, and it may be gigabytes.
         shutil.copytree(checkpoint, run.path / "resume", copy_function=_link)
         _copy_curve(old, run, step)
-        run.configure(replace(before, max_steps=steps, resume_from=old.id), old.model, old.record["device"])
+        device, config = old.record["device"], replace(before, max_steps=steps, resume_from=old.id)
+        rest = foresee(Plan(config, old.model, Rows.read(old.path)), runs_dir, manager, device, done=step)
+        rest.after(run.progress_before()[0]).write(run)
+        run.configure(config, old.model, device)
         run.set_status("queued")
     except BaseException:
         shutil.rmtree(run.path, ignore_errors=True)

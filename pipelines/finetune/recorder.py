@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from pipelines.finetune.measuring import cores, peak_bytes
 from pipelines.finetune.run import RunDirectory
 
 if TYPE_CHECKING:
@@ -13,10 +15,19 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Seconds since the run began to work; a resumed run goes on counting where it stood."""
+    """Seconds since the run began to work; a resumed run goes on counting where it stood.
+
+    baseline: resident bytes of the worker before it loads a model
+    """
 
     def __init__(self, before: float = 0.0) -> None:
+        self._before = before
         self._began = time.monotonic() - before
+        self.baseline = 0
+
+    def of_this_worker(self) -> float:
+        """Seconds of this worker alone."""
+        return self.seconds() - self._before
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
@@ -29,13 +40,41 @@ def recorder(run: RunDirectory, clock: Clock) -> TrainerCallback:
     tokens_before = run.progress_before()[1]
 
     class Recorder(TrainerCallback):
+        def __init__(self) -> None:
+            self.start = self.stepping = self.began = 0.0
+            self.steps = self.looks = 0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.start = clock.of_this_worker()
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.began = clock.seconds()
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            run.append(
+                "measured",
+                device=args.device.type,
+                host=socket.gethostname(),
+                cores=cores(),
+                memory=peak_bytes(args.device.type),
+                baseline=clock.baseline,
+                start=self.start,
+                stepping=self.stepping,
+                looking=clock.of_this_worker() - self.start - self.stepping,
+                steps=self.steps,
+                looks=self.looks,
+            )
+
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.stepping += clock.seconds() - self.began
+            self.steps += 1
             if run.stop_asked:
                 # No look at the held-out rows any more, but a checkpoint: a stopped run can be resumed.
                 control.should_training_stop = control.should_save = True
                 control.should_evaluate = False
 
         def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.looks += 1
             if run.stop_asked:
                 control.should_training_stop = True
 

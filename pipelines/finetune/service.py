@@ -8,6 +8,7 @@ closed stops its runs first; they can be resumed.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,13 +17,15 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
-from pipelines.finetune.preparing import Plan, plan, prepare_run
+from pipelines.finetune.measuring import Machine, read_machine, write_machine
+from pipelines.finetune.prediction import Prediction
+from pipelines.finetune.preparing import Plan, foresee, plan, prepare_run
 from pipelines.finetune.rows import collect
 from pipelines.finetune.run import ENDED, RunDirectory
 from pipelines.finetune.view import RunView, view
@@ -65,6 +68,10 @@ class FinetuneService:
         """What `start` would train, all defaults worked out. Raises InputError with every fault."""
         asked = config if isinstance(config, FinetuneConfig) else FinetuneConfig.from_dict(config)
         return plan(asked, self._runs_dir, self._manager)
+
+    def predict(self, config: FinetuneConfig | Mapping[str, Any]) -> Prediction:
+        """What `start` would take, in seconds and bytes. Raises InputError with every fault."""
+        return foresee(self.plan(config), self._runs_dir, self._manager, self._settings.device)
 
     def stop(self, run_id: str) -> str:
         """Ask the run to stop and wait until it has saved; returns its status then. Stopping twice is no error."""
@@ -197,7 +204,12 @@ class FinetuneService:
     def _start_warm(self) -> None:
         if not self._closed and (self._warm is None or self._warm.process.poll() is not None):
             with contextlib.suppress(OSError):  # without one, the next run starts its own
-                self._warm = WarmWorker()
+                # The first worker of a machine times it, for predictions.
+                known = read_machine(self._runs_dir) is not None
+                self._warm = WarmWorker("" if known else self._settings.device, self._keep_machine)
+
+    def _keep_machine(self, text: str) -> None:
+        write_machine(self._runs_dir, Machine(**json.loads(text)))
 
     def _care(self, run: RunDirectory) -> str:
         """The run's status, after marking it failed if it says that it runs and no worker has it."""
@@ -216,13 +228,16 @@ class FinetuneService:
 
 
 class WarmWorker:
-    """A worker process that imports what training needs and waits for the directory of a run."""
+    """A worker process that imports what training needs and waits for the directory of a run.
 
-    def __init__(self) -> None:
-        self.ready = threading.Event()
+    measure: the device to be timed before it is ready, for which it calls `heard` with what it found; or empty
+    """
+
+    def __init__(self, measure: str = "", heard: Callable[[str], None] = lambda text: None) -> None:
+        self.ready, self._heard = threading.Event(), heard
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker does
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.finetune.worker", "--warm"],
+            [sys.executable, "-m", "pipelines.finetune.worker", "--warm", *(["--measure", measure] if measure else [])],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -256,7 +271,12 @@ class WarmWorker:
 
     def _wait_for_ready(self) -> None:
         assert self.process.stdout is not None
-        if self.process.stdout.readline():
+        line = self.process.stdout.readline()
+        if line:
+            found = line.partition(" ")[2].strip()
+            if found:
+                with contextlib.suppress(OSError):  # no room for a few hundred bytes: runs are then not predicted
+                    self._heard(found)
             self.ready.set()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.prediction import Measured, Prediction
 from pipelines.finetune.run import ENDED, RunDirectory, read_lines
 
 
@@ -62,6 +63,7 @@ class RunView:
     place:   1 is the next in the queue; 0 where it does not wait
     seconds: since it began to work, without the wait
     heldout: (step, loss) on the held-out rows; there before the look at the same step, which waits for the answers
+    prediction, measured: what it was predicted to take, and what it took; the latter once it has trained
     phase:   what a running worker is doing before its first step, as a person reads it; empty after that
     """
 
@@ -81,6 +83,8 @@ class RunView:
     created: float
     model_key: str
     config: FinetuneConfig
+    prediction: Prediction | None = None
+    measured: Measured | None = None
 
     @property
     def ended(self) -> bool:
@@ -129,6 +133,25 @@ class RunView:
             "adapter": self.adapter,
             "error": self.error,
             "place": self.place,
+            "prediction": self._compared(),
+        }
+
+    @property
+    def took(self) -> float | None:
+        """Seconds of a run that did all of its steps, to be held against the predicted ones."""
+        return self.seconds if self.status == "finished" else None
+
+    def _compared(self) -> dict[str, Any] | None:
+        """Predicted beside measured; seconds, bytes, and what each rests on. None: from before there were any."""
+        if self.prediction is None:
+            return None
+        return {
+            "seconds": self.prediction.seconds,
+            "seconds_from": self.prediction.how,
+            "measured_seconds": self.took,
+            "memory_bytes": self.prediction.memory,
+            "memory_counts": self.prediction.counted,
+            "measured_memory_bytes": self.measured.memory if self.measured else None,
         }
 
 
@@ -179,6 +202,8 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
         created=record["created"],
         model_key=record["model"],
         config=config,
+        prediction=Prediction.of(run),
+        measured=Measured.of(events),
     )
 
 

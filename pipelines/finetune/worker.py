@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pipelines.errors import InputError
+from pipelines.finetune.measuring import forget_peak, resident_bytes
 from pipelines.finetune.recorder import Clock
 from pipelines.finetune.run import ENDED, HEARTBEAT_SECONDS, RunDirectory
 from pipelines.stages import ASSETS
@@ -35,12 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run", type=Path, metavar="DIR", help="the run's directory")
     what.add_argument("--warm", action="store_true", help="read the run's directory from standard input")
+    parser.add_argument("--measure", metavar="DEVICE", help="with --warm: time this machine first, and print it")
     chosen = parser.parse_args(arguments)
     if not chosen.warm:
         return work(RunDirectory(chosen.run))
     prepare()
     rehearse()
-    print(READY, flush=True)
+    print(READY, measured(chosen.measure) if chosen.measure else "", flush=True)
     line = sys.stdin.readline().strip()
     if not line:
         return 0
@@ -78,6 +82,17 @@ def rehearse() -> None:
     answer_all(model, tokenizer, [tokenizer("What")["input_ids"]], 2, [tokenizer.eos_token_id])
 
 
+def measured(device: str) -> str:
+    """What this machine can do, as JSON; empty for a device that it lacks, of which a run will complain."""
+    from pipelines.finetune.measuring import measure_machine
+    from pipelines.finetune.trainer import use_threads
+
+    try:
+        return json.dumps(asdict(measure_machine(device, use_threads)))
+    except InputError:
+        return ""
+
+
 def work(run: RunDirectory) -> int:
     """Train the run and write how it ended, whatever happens short of a kill."""
     if run.worker_alive():
@@ -94,6 +109,8 @@ def work(run: RunDirectory) -> int:
     run.set_status("running")
     try:
         prepare()
+        forget_peak()
+        clock.baseline = resident_bytes()
         from pipelines.finetune.trainer import train
 
         status = train(run, clock)
