@@ -37,6 +37,9 @@ _DOWNLOAD = """(text) => {
 }"""
 # Asks for the outputs past Gradio's event queue (studio.js says why); the last one is what was wrong with the inputs.
 _ASK = "(...values) => studioFollow(%d, %s, values, %d)"
+# The same on a timer; a studio that is gone for a moment is asked again at the next tick.
+_LOOK = """(seen) => studioFollow(%d, %s, [studioVisitor(), seen], %d)
+  .catch(() => Array(%d).fill({__type__: "update"}))"""
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 
 
@@ -91,6 +94,22 @@ class StageFrame:
         gr.on(changes, None, list(inputs), [*outputs, wrong], js=js, api_visibility="private", show_progress="hidden")
         if not quiet:
             wrong.change(_if_wrong(answer), [*inputs, wrong], list(outputs), **options)
+
+    def poll(
+        self,
+        timer: gr.Timer,
+        handler: Callable[[str, str], tuple[Any, ...]],
+        seen: gr.Textbox,
+        outputs: Sequence[gr.components.Component],
+    ) -> None:
+        """At each tick, while the tab is seen, `handler(visitor, seen)` fills `seen` and `outputs`, past the queue.
+
+        visitor: a random id that this browser keeps; `seen` tells the handler what the page shows already
+        """
+        button, visitor = gr.Button(visible=False), gr.Textbox(visible=False)
+        asked = button.click(handler, [visitor, seen], [seen, *outputs], queue=False, api_visibility="private")
+        js = _LOOK % (asked["id"], json.dumps(f"stage-{self.key}"), len(outputs) + 1, len(outputs) + 1)
+        timer.tick(None, [seen], [seen, *outputs], js=js, api_visibility="private", show_progress="hidden")
 
     def prove(self, studio: Studio) -> None:
         """The Prove block: the experiment of this stage. Called between Play and `take_home`."""

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from components import blind_vote
+from components.blind_vote import known_visitor
 from components.context import Studio
 from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
 from components.widgets.answers import answers_html, merge_html, proof_html, road_html
+from pipelines.blind_vote import BlindVote, Entry
 from pipelines.errors import InputError
 from pipelines.models.spec import ModelSpec
 from pipelines.road import own_road, road
@@ -30,14 +33,20 @@ LOOK = 2.0  # seconds between two looks for runs that have finished
 REDRAW = 0.08  # seconds between two drawings of a stream: faster than reading
 _INVITATION = '<p class="quiet">Ask, and every model you chose answers here, side by side.</p>'
 _NO_MERGE = '<p class="quiet">Choose a run that was trained with LoRA: in the Practice tab one takes seconds.</p>'
+_ASKED_BLIND = (
+    '<p class="quiet">Asked blind: the vote stands above, on this page and on all that have this tab open.</p>'
+)
 _NO_RUNS = "nothing yet: a run of the Practice tab joins here by itself when it has finished"
 _RUNS = f"up to {MAX_RUNS} of them join base and instruct"
+_WITH_VISITOR = "(...values) => [...values.slice(0, -1), studioVisitor()]"
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
+    vote = BlindVote()
     with stage_frame("base-vs-chat") as frame:
+        blind_vote.draw(frame, vote)
         with gr.Row(elem_classes="ask"):
             prompt = lesson.bind(
                 "prompt",
@@ -55,6 +64,8 @@ def build(studio: Studio, lesson: Lesson) -> None:
             temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature", info="0 takes the likeliest token")
             length = gr.Slider(1, 200, 64, step=1, label="Length", info="tokens at most")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="for temperatures above 0")
+            blind = gr.Checkbox(False, label="Blind vote", info="names hidden, order shuffled; the whole room votes")
+        visitor = gr.Textbox(visible=False)
         answers = gr.HTML(_INVITATION, elem_id="answers")
         with gr.Row(elem_classes="ask"):
             merged = gr.Dropdown([], value=None, label="Merge an adapter", info="into a copy of its base", scale=5)
@@ -71,9 +82,10 @@ def build(studio: Studio, lesson: Lesson) -> None:
         asked = Asked()
         gr.on(
             [ask.click, prompt.submit],
-            asker(studio, asked),
-            [prompt, runs, people, temperature, length, seed],
+            asker(studio, asked, vote),
+            [prompt, runs, people, temperature, length, seed, blind, visitor],
             [answers],
+            js=_WITH_VISITOR,
             concurrency_limit=None,
             **_QUIET,
         )
@@ -141,7 +153,7 @@ def run_lister(studio: Studio) -> Callable[..., tuple[Any, Any, Any]]:
     return look
 
 
-def asker(studio: Studio, asked: Asked) -> Callable[..., Iterator[str]]:
+def asker(studio: Studio, asked: Asked, vote: BlindVote) -> Callable[..., Iterator[str]]:
     """The handler that streams the columns, and then proves the base."""
 
     @shows_input_errors
@@ -152,6 +164,8 @@ def asker(studio: Studio, asked: Asked) -> Callable[..., Iterator[str]]:
         temperature: float,
         length: int,
         seed: int,
+        blind: bool = False,
+        visitor: str = "",
         request: gr.Request | None = None,
     ) -> Iterator[str]:
         from pipelines.comparison import side_by_side
@@ -167,8 +181,13 @@ def asker(studio: Studio, asked: Asked) -> Callable[..., Iterator[str]]:
         notes = [""] * len(models)
         drawn = 0.0
         columns: tuple[Answer, ...] = ()
+        sampling = Sampling(length, temperature, seed)
+        if blind:
+            with asked.running(request) as stopped:
+                answered = side_by_side(studio.manager, prompt, models, sampling, stopped)
+                yield from _ask_blind(vote, known_visitor(visitor), prompt, titles, answered, stopped)
+            return
         with asked.running(request) as stopped:
-            sampling = Sampling(length, temperature, seed)
             for columns in side_by_side(studio.manager, prompt, models, sampling, stopped):
                 if time.monotonic() - drawn >= REDRAW:
                     drawn = time.monotonic()
@@ -182,6 +201,36 @@ def asker(studio: Studio, asked: Asked) -> Callable[..., Iterator[str]]:
         yield answers_html(titles, columns, notes)
 
     return ask
+
+
+def _ask_blind(
+    vote: BlindVote,
+    visitor: str,
+    prompt: str,
+    titles: list[str],
+    answered: Iterator[tuple[Answer, ...]],
+    stopped: threading.Event,
+) -> Iterator[str]:
+    """Put the answers to the vote of the room once all are there: how fast each came would tell who wrote it."""
+    number = vote.ask(visitor, prompt, len(titles))
+    columns: tuple[Answer, ...] = ()
+    try:
+        yield _ASKED_BLIND
+        for latest in answered:
+            columns = latest
+            yield _ASKED_BLIND
+        if stopped.is_set():
+            yield '<p class="quiet">Stopped: nothing was put to the vote.</p>'
+            return
+        entries, failed = [], []
+        for title, column in zip(titles, columns, strict=True):
+            if column.completion is None or column.error:
+                failed.append(title)
+            else:
+                entries.append(Entry(column.model, title, column.completion.text))
+        vote.present(number, entries, failed)
+    finally:
+        vote.withdraw(number)
 
 
 def merger(studio: Studio) -> Callable[[str | None, str], Iterator[str]]:

@@ -15,6 +15,18 @@ globalThis.studioLesson = (() => {
   };
 })();
 
+// Whose vote it is: a random id that this browser keeps, so that a reload gives nobody a second one.
+globalThis.studioVisitor = (() => {
+  const KEY = "fine-tuning-studio.visitor";
+  let id = "";
+  try { id = localStorage.getItem(KEY) ?? ""; } catch { /* no storage: the id lasts as long as the page */ }
+  if (!/^[0-9a-f]{32}$/.test(id)) {
+    id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    try { localStorage.setItem(KEY, id); } catch { /* as above */ }
+  }
+  return () => id;
+})();
+
 // The address names the open tab. Gradio opens the first tab before the one that a link names; until that one is open
 // the address stays as it came, or who copies it meanwhile gets a link to the first.
 globalThis.studioTab = (() => {

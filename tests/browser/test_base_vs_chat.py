@@ -75,6 +75,51 @@ def test_a_finished_run_joins_by_itself_and_can_be_merged(open_tab: Callable[...
     expect(page.locator("#stage-base-vs-chat .take-home-code").first).to_contain_text(f"runs/{run}/adapter")
 
 
+def test_two_browsers_vote_blind_and_see_one_tally(open_tab: Callable[..., Page]) -> None:
+    teacher, student = open_tab(), open_tab(width=390, height=844)
+    teacher.get_by_role("checkbox", name="Poet").check()
+    teacher.get_by_role("checkbox", name="Blind vote").check()
+    teacher.get_by_role("button", name="Ask all").click()
+    names = ["Pocket base", "Pocket instruct", "Poet"]
+    for page in (teacher, student):
+        question = page.locator("#blind-question")
+        expect(question.locator(".answer")).to_have_count(3, timeout=SLOW)
+        # Nothing in the page's source, attributes included, tells who wrote what, before the vote.
+        around = (
+            question.inner_html() + page.locator("#blind-tally").inner_html() + page.locator("#answers").inner_html()
+        )
+        assert not [name for name in [*names, "poet", "base", "instruct", "template"] if name in around.lower()], around
+    letters = [student.locator("#blind-question .answer-text").nth(place).inner_text() for place in range(3)]
+    assert letters == [teacher.locator("#blind-question .answer-text").nth(place).inner_text() for place in range(3)]
+
+    student.get_by_role("button", name="B is best").click()
+    revealed = student.locator("#blind-question h4")
+    expect(revealed.filter(has_text="your vote")).to_have_count(1)
+    for name in names:
+        expect(revealed.filter(has_text=name)).to_have_count(1)
+    winner = revealed.filter(has_text="your vote").inner_text()
+    expect(teacher.locator("#blind-tally")).to_contain_text("1 vote on this question", timeout=SLOW)
+    assert "your vote" not in teacher.locator("#blind-question").inner_html()
+
+    teacher.get_by_role("button", name="B is best").click()
+    for page in (teacher, student):
+        tally = page.locator("#blind-tally")
+        expect(tally).to_contain_text("2 votes on this question", timeout=SLOW)
+        expect(tally.locator(".arm").first).to_contain_text("2 of 2 votes")
+        assert tally.locator(".arm-name").first.inner_text().splitlines()[0] in winner
+        expect(tally.locator(".arm").nth(1)).to_contain_text("0 of 2 votes")
+        assert page.locator("#blind-question button").count() == 0
+    student.reload()
+    student.get_by_role("tab", name="Base vs Chat", exact=True).wait_for()
+    expect(student.locator("#blind-question h4").filter(has_text="your vote")).to_have_count(1, timeout=SLOW)
+    assert student.evaluate("document.documentElement.scrollWidth") <= 390
+
+    expect(student.get_by_role("button", name="New tally")).to_have_count(0)
+    teacher.get_by_role("button", name="New tally").click()
+    for page in (teacher, student):
+        expect(page.locator("#blind-question .vote")).to_have_count(0, timeout=SLOW)
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_wider_than_the_window(open_tab: Callable[..., Page], width: int) -> None:
     page = open_tab(width=width)

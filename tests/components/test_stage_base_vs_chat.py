@@ -12,11 +12,13 @@ import pytest
 from components import stage_base_vs_chat as stage
 from components.context import Studio
 from components.widgets.answers import answers_html, merge_html, proof_html, road_html
-from pipelines.comparison import Answer, BaseProof, MergeReport
+from pipelines.blind_vote import BlindVote
+from pipelines.comparison import BaseProof, MergeReport
 from pipelines.completion import Completion
 from pipelines.experiments import ExperimentService
 from pipelines.models import ModelManager
 from pipelines.road import OwnStage, road
+from pipelines.together import Answer
 from tests.conftest import write_adapter
 
 
@@ -58,7 +60,9 @@ def test_a_second_look_changes_nothing_that_a_person_has_chosen(studio: Studio) 
 
 
 def test_the_columns_stream_and_the_base_is_proven_last(studio: Studio) -> None:
-    seen = list(stage.asker(studio, stage.Asked())("What is 1+1?", ["run:one", "run:full"], [], 0.0, 12, 0))
+    seen = list(
+        stage.asker(studio, stage.Asked(), BlindVote())("What is 1+1?", ["run:one", "run:full"], [], 0.0, 12, 0)
+    )
     assert "✓ It is the base." in seen[-1] and "none of 1 attached" in seen[-1]
     assert seen[-1].count('class="answer answer-chat"') == 3
     assert seen[-1].count("tokens/s") >= 1
@@ -67,12 +71,36 @@ def test_the_columns_stream_and_the_base_is_proven_last(studio: Studio) -> None:
 
 def test_stop_ends_the_columns_of_this_visitor_and_says_so(studio: Studio) -> None:
     asked = stage.Asked()
-    answers = stage.asker(studio, asked)("What is 1+1?", [], [], 1.0, 120, 0)
+    answers = stage.asker(studio, asked, BlindVote())("What is 1+1?", [], [], 1.0, 120, 0)
     next(answers)
     asked.stop()
     end = list(answers)[-1]
     assert end.count("stopped by you") == 2 and 'aria-busy="true"' not in end and "It is the base" not in end
     asked.stop()  # nothing is running any more
+
+
+def test_a_blind_question_goes_to_the_vote_and_names_nobody(studio: Studio) -> None:
+    vote, me = BlindVote(), "a" * 32
+    seen = list(stage.asker(studio, stage.Asked(), vote)("What is 1+1?", ["run:one"], [], 0.0, 5, 0, True, me))
+    assert "Asked blind" in seen[-1] and "tiny" not in "".join(seen)
+    view = vote.view(me)
+    assert view is not None and (view.stage, len(view.texts), view.mine) == ("voting", 3, True)
+    vote.vote(me, view.number, 0)
+    view = vote.view(me)
+    assert view is not None and set(view.names) == {"tiny-base", "tiny-instruct", "tiny · lora r=4"}
+
+
+def test_a_blind_question_that_is_stopped_or_left_is_not_voted_on(studio: Studio) -> None:
+    vote, asked, me = BlindVote(), stage.Asked(), "a" * 32
+    answers = stage.asker(studio, asked, vote)("What is 1+1?", [], [], 1.0, 120, 0, True, me)
+    next(answers)
+    asked.stop()
+    assert "nothing was put to the vote" in list(answers)[-1] and vote.view(me) is None
+    answers = stage.asker(studio, asked, vote)("What is 1+1?", [], [], 1.0, 120, 0, True, me)
+    next(answers)
+    assert vote.view(me) is not None
+    answers.close()  # type: ignore[attr-defined]
+    assert vote.view(me) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +114,7 @@ def test_stop_ends_the_columns_of_this_visitor_and_says_so(studio: Studio) -> No
 )
 def test_what_cannot_be_asked_is_a_sentence(studio: Studio, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(gr.Error) as raised:
-        list(stage.asker(studio, stage.Asked())(*arguments))
+        list(stage.asker(studio, stage.Asked(), BlindVote())(*arguments))
     assert message in str(raised.value)
 
 
@@ -108,7 +136,7 @@ def test_the_scripts_name_the_chosen_runs_that_are_still_there(studio: Studio) -
 
 def test_another_pair_has_no_personalities_and_a_key_from_outside_is_left_out(studio: Studio) -> None:
     assert studio.manager.personalities() == []
-    seen = list(stage.asker(studio, stage.Asked())("What is 1+1?", [], ["pocket-poet", "../x"], 0.0, 4, 0))
+    seen = list(stage.asker(studio, stage.Asked(), BlindVote())("What is 1+1?", [], ["pocket-poet", "../x"], 0.0, 4, 0))
     assert seen[-1].count("<section") == 2
 
 
