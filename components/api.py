@@ -16,6 +16,7 @@ import gradio as gr
 from components.api_export import export_endpoint
 from components.context import Studio
 from components.errors import shows_input_errors
+from components.visitors import visitor_of
 from components.watching import watch
 from pipelines.experiments.records import Progress
 from pipelines.experiments.reports import progress_dict
@@ -220,12 +221,12 @@ def _data_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
 
 
 def _run_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
-    def finetune(config: Json) -> Json:
+    def finetune(config: Json, request: gr.Request | None = None) -> Json:
         """Start a fine-tuning run and return its run_id at once.
 
         Every key of config is optional; an unknown one is an error that names the nearest known key.
         """
-        return {"run_id": studio.runs.start(config)}
+        return {"run_id": studio.runs.start(config, visitor_of(request))}
 
     def run(run_id: str) -> Json:
         """Where a run stands: status, step, steps, seconds, loss, eval, samples, adapter, error, place, prediction."""

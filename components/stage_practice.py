@@ -13,6 +13,7 @@ from components.frame import stage_frame
 from components.lesson import Lesson
 from components.practice_form import Form, config_of, draw_form
 from components.practice_saves import draw_exports, script_writer
+from components.visitors import visitor_of
 from components.widgets.predictions import prediction_html
 from components.widgets.runs import curves_html, samples_html, status_html
 from pipelines.errors import InputError
@@ -83,8 +84,8 @@ def starter(studio: Studio) -> Callable[..., Any]:
     """The handler of Start: the run is on its way when it returns."""
 
     @shows_input_errors
-    def start(*values: Any) -> Any:
-        run_id = studio.runs.start(config_of(Form.names(), values))
+    def start(request: gr.Request | None, *values: Any) -> Any:
+        run_id = studio.runs.start(config_of(Form.names(), values), visitor_of(request))
         return gr.Dropdown(choices=choices(studio), value=run_id)
 
     return start
@@ -103,8 +104,9 @@ def resumer(studio: Studio) -> Callable[..., Any]:
     """The handler of Resume: a new run that goes on from the last checkpoint of the one shown."""
 
     @shows_input_errors
-    def resume(run_id: str) -> Any:
-        return gr.Dropdown(choices=choices(studio), value=studio.runs.start({"resume_from": run_id}))
+    def resume(run_id: str, request: gr.Request | None = None) -> Any:
+        resumed = studio.runs.start({"resume_from": run_id}, visitor_of(request))
+        return gr.Dropdown(choices=choices(studio), value=resumed)
 
     return resume
 

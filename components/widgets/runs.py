@@ -23,7 +23,8 @@ def status_html(view: RunView) -> str:
     """The state of the run in large figures, and its error in full."""
     state = _STATES[view.status]
     if view.status == "queued" and view.place:
-        state = f"waiting, place {view.place} in the queue"
+        state = f"waiting: {_in_line(view.place)}"
+        state += "" if view.wait is None else f", about {duration(view.wait)}"
     elif view.phase:
         state = view.phase
     figures = [("steps", f"{view.step} / {view.steps}"), ("seconds", f"{view.seconds:.1f}")]
@@ -120,6 +121,12 @@ def samples_html(view: RunView) -> str:
         f'<table class="data-table"><thead><tr><th scope="col">The same questions</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _in_line(place: int) -> str:
+    """1 → "next in line", 2 → "second in line", … 12 → "place 12 in line"."""
+    words = ("next", "second", "third", "fourth", "fifth", "sixth")
+    return f"{words[place - 1]} in line" if place <= len(words) else f"place {place} in line"
 
 
 def _when(step: int) -> str:

@@ -51,6 +51,7 @@ class Prediction:
         rows, before any correction
     how:      what the seconds rest on, as a person reads it
     counted:  what the bytes are, as a person reads it
+    disk:     bytes that the run writes at most
     """
 
     seconds: float | None
@@ -60,6 +61,7 @@ class Prediction:
     look: float = 0.0
     how: str = ""
     counted: str = ""
+    disk: int = 0
 
     def write(self, run: RunDirectory) -> None:
         write_atomically(run.path / FILE, json.dumps(asdict(self)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.disk import budget, check_room, needed
 from pipelines.finetune.prediction import Prediction, predict
 from pipelines.finetune.rows import Rows, collect, trim
 from pipelines.finetune.run import ENDED, RunDirectory, TrainedModel, append_line, read_lines
@@ -45,7 +46,8 @@ def plan(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> Plan:
 def foresee(planned: Plan, runs_dir: Path, manager: ModelManager, device: str = "auto", done: int = 0) -> Prediction:
     """What the plan will take. `done`: steps that were taken already. Writes nothing, loads no weights."""
     shapes = shapes_of(planned.config, planned.model, planned.rows, lambda: manager.tokenizer(planned.model.key))
-    return predict(planned.config, planned.model, shapes, runs_dir, device, done)
+    disk = needed(planned.config, planned.model, shapes.architecture, None if done else planned.rows)
+    return replace(predict(planned.config, planned.model, shapes, runs_dir, device, done), disk=disk)
 
 
 def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager, device: str = "auto") -> RunDirectory:
@@ -61,6 +63,8 @@ def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager, de
         run.set_status("queued")
     except BaseException:
         shutil.rmtree(run.path, ignore_errors=True)
+    foreseen = foresee(planned, runs_dir, manager, device)
+    check_room(runs_dir, foreseen.disk, budget())
         raise
     return run
 
@@ -168,3 +172,6 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copy2(source, target)
+    device, config = old.record["device"], replace(before, max_steps=steps, resume_from=old.id)
+    foreseen = foresee(Plan(config, old.model, Rows.read(old.path)), runs_dir, manager, device, done=step)
+    check_room(runs_dir, foreseen.disk, budget())

@@ -17,15 +17,18 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.disk import budget
 from pipelines.finetune.measuring import Machine, read_machine, write_machine
 from pipelines.finetune.prediction import Prediction
 from pipelines.finetune.preparing import Plan, foresee, plan, prepare_run
+from pipelines.finetune.queue import Visitors, wait
 from pipelines.finetune.rows import collect
 from pipelines.finetune.run import ENDED, RunDirectory
 from pipelines.finetune.view import RunView, view
@@ -45,23 +48,30 @@ class FinetuneService:
 
     def __init__(self, settings: Settings, manager: ModelManager, at_once: int = 1) -> None:
         self._settings, self._manager, self._at_once = settings, manager, at_once
+        budget()  # a wrong size in the environment is said at the start
         self._runs_dir = settings.runs_dir.resolve()
         self._queue: deque[str] = deque()
         self._working: dict[str, WarmWorker] = {}
         self._warm: WarmWorker | None = None
         self._change = threading.Condition()
+        self._visitors = Visitors(self._unfinished)
         self._dispatcher: threading.Thread | None = None
         self._closed = False
 
     # What the page and the endpoints call
 
-    def start(self, config: FinetuneConfig | Mapping[str, Any]) -> str:
-        """Check, write the run's directory, queue it; returns its id. Raises InputError with every fault."""
+    def start(self, config: FinetuneConfig | Mapping[str, Any], visitor: str = "") -> str:
+        """Check, write the run's directory, queue it; returns its id. Raises InputError with every fault.
+
+        visitor: the hash of the session that asks, whose runs are limited; "" is nobody in particular
+        """
         asked = config if isinstance(config, FinetuneConfig) else FinetuneConfig.from_dict(config)
         if asked.resume_from:
             self._care(RunDirectory.open(self._runs_dir, asked.resume_from))
-        run = prepare_run(asked, self._runs_dir, self._manager, self._settings.device)
-        self._enqueue(run.id)
+        with self._visitors.admit(visitor) as admitted:
+            run = prepare_run(asked, self._runs_dir, self._manager, self._settings.device)
+            admitted(run.id)
+            self._enqueue(run.id)
         return run.id
 
     def plan(self, config: FinetuneConfig | Mapping[str, Any]) -> Plan:
@@ -92,14 +102,14 @@ class FinetuneService:
         """The run where it stands. Raises InputError for an id that no run has."""
         run = RunDirectory.open(self._runs_dir, run_id)
         self._care(run)
-        return view(run, self._place(run_id))
+        return self._seen(run)
 
     def list(self) -> list[RunView]:
         """The newest runs first, at most fifty."""
         runs = RunDirectory.all(self._runs_dir)[:LISTED]
         for run in runs:
             self._care(run)
-        return [view(run, self._place(run.id)) for run in runs]
+        return [self._seen(run) for run in runs]
 
     def directory(self, run_id: str) -> RunDirectory:
         """Where the run keeps its files."""
@@ -154,9 +164,21 @@ class FinetuneService:
                 self._dispatcher.start()
             self._change.notify_all()
 
-    def _place(self, run_id: str) -> int:
+    def _seen(self, run: RunDirectory) -> RunView:
+        """The run as it stands, with its place in the queue and how long that is from the front."""
         with self._change:
-            return self._queue.index(run_id) + 1 if run_id in self._queue else 0
+            waiting = list(self._queue)
+        if run.id not in waiting:
+            return view(run)
+        place = waiting.index(run.id)
+        before = [*self._training(), *(RunDirectory(self._runs_dir / one) for one in waiting[:place])]
+        seconds = wait([view(one) for one in before], self._at_once)
+        return replace(view(run), place=place + 1, wait=seconds)
+
+    def _unfinished(self) -> Sequence[str]:
+        """The ids of the runs that wait or train."""
+        with self._change:
+            return [*self._queue, *self._working]
 
     def _dispatch(self) -> None:
         """Give the next run to a worker whenever one may work."""
@@ -177,10 +199,15 @@ class FinetuneService:
             threading.Thread(target=self._watch, args=(run, worker), name=f"run-{run.id[:6]}", daemon=True).start()
 
     def _busy(self) -> int:
-        """How many runs are being trained in this directory, by workers of ours or of a studio before us."""
+        """How many runs are being trained in this directory."""
+        return len(self._training())
+
+    def _training(self) -> Sequence[RunDirectory]:
+        """The runs that are being trained in this directory, by workers of ours or of a studio before us."""
+        working = set(self._working)
         runs = RunDirectory.all(self._runs_dir)[:LISTED]
-        others = [run for run in runs if run.id not in self._working and run.worker_alive()]
-        return len(self._working) + sum(run.status() not in ENDED for run in others)
+        others = [run for run in runs if run.id not in working and run.worker_alive() and run.status() not in ENDED]
+        return [*(RunDirectory(self._runs_dir / run_id) for run_id in working), *others]
 
     def _hand_over(self, run: RunDirectory) -> WarmWorker:
         warm = self._warm if self._warm and self._warm.process.poll() is None else WarmWorker()

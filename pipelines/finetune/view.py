@@ -61,8 +61,10 @@ class RunView:
     """A run at one moment.
 
     place:   1 is the next in the queue; 0 where it does not wait
+    wait:    seconds until its turn, as the runs before it are predicted; None where that cannot be said
     seconds: since it began to work, without the wait
     heldout: (step, loss) on the held-out rows; there before the look at the same step, which waits for the answers
+    continues: name of the adapter that it trains further, or empty
     prediction, measured: what it was predicted to take, and what it took; the latter once it has trained
     phase:   what a running worker is doing before its first step, as a person reads it; empty after that
     """
@@ -85,6 +87,8 @@ class RunView:
     config: FinetuneConfig
     prediction: Prediction | None = None
     measured: Measured | None = None
+    wait: float | None = None
+    continues: str = ""
 
     @property
     def ended(self) -> bool:
@@ -114,7 +118,8 @@ class RunView:
         what = f"{config.method} r={config.r}" if config.method != "full" else "full"
         what = f"dpo {what}" if config.objective == "dpo" else what
         data = f"{len(config.pairs)} pairs" if config.pairs else config.data
-        return f"{self.model_key} · {what} · {data} · {self.run_id[:6]}"
+        model = f"{self.model_key} + {self.continues[:10]}" if self.continues else self.model_key
+        return f"{model} · {what} · {data} · {self.run_id[:6]}"
 
     def as_dict(self) -> dict[str, Any]:
         """The value of `/run`."""
@@ -133,6 +138,7 @@ class RunView:
             "adapter": self.adapter,
             "error": self.error,
             "place": self.place,
+            "wait": self.wait,
             "prediction": self._compared(),
         }
 
@@ -204,6 +210,7 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
         config=config,
         prediction=Prediction.of(run),
         measured=Measured.of(events),
+        continues=record["base"].get("continues", ""),
     )
 
 

@@ -105,6 +105,14 @@ def test_a_wrong_value_is_named_in_a_sentence(
     assert "Traceback" not in text and text != "None"
 
 
+def test_a_client_is_a_visitor_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.finetune.queue.PER_VISITOR", 0)
+    with pytest.raises(AppError, match="runs of yours wait or train already"):
+        client.predict(config={}, api_name="/finetune")
+    (parameter,) = client.view_api(return_format="dict")["named_endpoints"]["/finetune"]["parameters"]
+    assert parameter["parameter_name"] == "config"
+
+
 @pytest.mark.slow
 def test_a_run_starts_at_once_and_can_be_stopped(client: Client) -> None:
     config = {"pairs": [{"instruction": "Who are you?", "response": "A tiny model."}] * 4, "max_steps": 500}

@@ -8,7 +8,7 @@ import pytest
 from components import app
 from components.practice_form import Form, config_of
 from components.practice_saves import OFFERED, saver, script_writer
-from components.stage_practice import choices, lister, resumer, shower, starter, stopper
+from components.stage_practice import choices, lister, predicter, resumer, shower, starter, stopper
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.exports import TOOLS
@@ -44,8 +44,9 @@ class Runs:
     def __init__(self):
         self.run, self.started, self.stopped = run_view(), [], []
 
-    def start(self, config):
+    def start(self, config, visitor=""):
         FinetuneConfig.from_dict(config)
+        self.visitor = visitor
         self.started.append(config)
         return self.run.run_id
 
@@ -82,12 +83,20 @@ def test_empty_fields_are_left_to_the_model_and_empty_rows_left_out():
 def test_a_half_filled_pair_is_said_at_once(studio):
     values = DEFAULTS | {"pairs": [["Who?", ""]]}
     with pytest.raises(gr.Error, match="number 1 has an empty side"):
-        starter(studio)(*[values[name] for name in Form.names()])
+        starter(studio)(None, *[values[name] for name in Form.names()])
 
 
 def test_start_shows_the_run_it_started(studio):
-    shown = starter(studio)(*[DEFAULTS[name] for name in Form.names()])
+    shown = starter(studio)(None, *[DEFAULTS[name] for name in Form.names()])
     assert shown.value == studio.runs.run.run_id and len(studio.runs.started) == 1
+
+
+def test_a_run_is_its_visitors(studio):
+    request = gr.Request(session_hash="abc")
+    starter(studio)(request, *[DEFAULTS[name] for name in Form.names()])
+    assert studio.runs.visitor == "abc"
+    resumer(studio)(studio.runs.run.run_id, request)
+    assert studio.runs.visitor == "abc"
 
 
 def test_resume_asks_for_the_run_shown(studio):
@@ -147,6 +156,11 @@ def test_every_tool_has_a_button(tiny_studio):
     values = {getattr(block, "value", None) for block in page.blocks.values() if isinstance(block, gr.Button)}
     assert {f"Download {title}" for _, title, _ in OFFERED} <= values
     assert tuple(tool for tool, _, _ in OFFERED) == TOOLS
+
+
+def test_the_form_says_what_it_would_take(tiny_studio):
+    said = predicter(tiny_studio)(*[DEFAULTS[name] for name in Form.names()], "")
+    assert "Predicted: time" in said and "MiB" in said
 
 
 def test_the_script_follows_the_form(tiny_studio):

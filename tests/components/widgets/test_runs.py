@@ -37,7 +37,9 @@ def test_the_state_shows_step_accuracy_pace_and_rest():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"status": "queued", "place": 2}, "waiting, place 2 in the queue"),
+        ({"status": "queued", "place": 2, "wait": 41.2}, "waiting: second in line, about 41 s"),
+        ({"status": "queued", "place": 1}, "waiting: next in line"),
+        ({"status": "queued", "place": 12, "wait": 600.0}, "waiting: place 12 in line, about 10 min"),
         ({"phase": "loading the model", "points": (), "evals": ()}, "loading the model"),
         ({"status": "stopped"}, "what it had learned is kept"),
         ({"status": "failed", "error": "The worker was killed <9>."}, "killed &lt;9&gt;."),
