@@ -38,7 +38,8 @@ def model_card(run: RunDirectory, merged: str = "") -> str:
     body = [
         f"# {base.key}, fine-tuned (run {run.id})",
         "",
-        f"{_OBJECTIVES[config.objective]} of `{base.shown}` with TRL: {what}.",
+        f"{_OBJECTIVES[config.objective]} of `{base.shown}` with TRL: {what}."
+        + (f" It began as the adapter `{base.continues}`, whose training it holds." if base.continues else ""),
         "",
         "| | |",
         "| --- | --- |",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.finetune.arguments import quantization_arguments, torch_dtype
@@ -10,6 +11,7 @@ from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.run import TrainedModel
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -40,6 +42,17 @@ def load_base(model: TrainedModel, config: FinetuneConfig, device: str) -> PreTr
         keep_trainable(loaded)
         return loaded
     return loaded.to(device)
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """The adapter of `folder` over its base, to be trained further.
+
+    TRL takes it as it is. Its `DPOTrainer` copies such an adapter for the reference: the model as it begins, not the
+    bare base.
+    """
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, folder, is_trainable=True)
 
 
 def keep_trainable(model: PreTrainedModel) -> None:

@@ -21,26 +21,34 @@ if TYPE_CHECKING:
     from pipelines.models import ModelManager, ModelSpec
 
 # What may differ between a run and the one it resumes: how long it goes on, and how it is looked at.
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 RESUMABLE = ("max_steps", "epochs", "resume_from")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run before it has a directory: `config` is resolved, `rows` are those it will see."""
+    """A run before it has a directory: `config` is resolved, `rows` are those it will see.
+
+    start: folder of the adapter that is trained further, if one is
+    """
 
     config: FinetuneConfig
     model: TrainedModel
     rows: Rows
+    start: Path | None = None
 
 
 def plan(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> Plan:
     """What would be trained. Writes nothing, loads no weights. Raises InputError."""
     spec = manager.resolve(asked.model)
-    model = _trained_model(spec, asked)
-    config = replace(asked, target_modules=_module_names(spec, asked.target_modules, asked.method))
+    model = _trained_model(spec, asked, runs_dir)
+    if spec.adapter is not None:
+        config = _as_adapter(asked, spec.adapter)
+    else:
+        config = replace(asked, target_modules=_module_names(spec, asked.target_modules, asked.method))
     rows = collect(config, runs_dir)
     config = config.resolved(model.parameters, len(rows.train), model.context)
-    return Plan(config, model, trim(rows, config))
+    return Plan(config, model, trim(rows, config), spec.adapter)
 
 
 def foresee(planned: Plan, runs_dir: Path, manager: ModelManager, device: str = "auto", done: int = 0) -> Prediction:
@@ -55,27 +63,40 @@ def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager, de
     if asked.resume_from:
         return _resume(asked, RunDirectory.open(runs_dir, asked.resume_from), runs_dir, manager)
     planned = plan(asked, runs_dir, manager)
+    foreseen = foresee(planned, runs_dir, manager, device)
+    check_room(runs_dir, foreseen.disk, budget())
     run = RunDirectory.create(runs_dir)
     try:
         planned.rows.write(run.path)
-        foresee(planned, runs_dir, manager, device).write(run)
+        if planned.start is not None:
+            with run.folder("start") as folder:
+                for name in ADAPTER_FILES:
+                    _link(str(planned.start / name), str(folder / name))
+        foreseen.write(run)
         run.configure(planned.config, planned.model, device)
         run.set_status("queued")
     except BaseException:
         shutil.rmtree(run.path, ignore_errors=True)
-    foreseen = foresee(planned, runs_dir, manager, device)
-    check_room(runs_dir, foreseen.disk, budget())
         raise
     return run
 
 
-def _trained_model(spec: ModelSpec, asked: FinetuneConfig) -> TrainedModel:
+def _trained_model(spec: ModelSpec, asked: FinetuneConfig, runs_dir: Path) -> TrainedModel:
+    """The base. Of an adapter, that under it: what comes out is an adapter for the base alone again."""
+    template = asked.template or spec.template
+    continues = ""
     if spec.adapter is not None:
-        raise InputError(
-            f"'{asked.model}' is an adapter on {spec.weights.key}",
-            "model",
-            f"Train {spec.weights.key}, or continue that run with resume_from.",
-        )
+        if asked.method == "full":
+            raise InputError(
+                f"'{asked.model}' is an adapter on {spec.weights.key}, which has no other weights to train",
+                "method",
+                f"Use lora to train it further, or train {spec.weights.key}.",
+            )
+        continues = spec.key
+        if spec.key.startswith("run:") and not asked.template:
+            # What it was trained with is what it must be spoken to with.
+            template = RunDirectory.open(runs_dir, spec.key.removeprefix("run:")).model.template
+        spec = spec.weights
     if asked.template:
         from pipelines.templates import get_template
 
@@ -87,8 +108,27 @@ def _trained_model(spec: ModelSpec, asked: FinetuneConfig) -> TrainedModel:
         shown=spec.source,
         parameters=spec.parameters,
         context=_context(folder),
-        template=asked.template or spec.template,
+        template=template,
         license=spec.license,
+        continues=continues,
+    )
+
+
+def _as_adapter(asked: FinetuneConfig, folder: Path) -> FinetuneConfig:
+    """The settings with the shape that the adapter has: it is trained further as it is, whatever rank was asked for.
+
+    PEFT writes out the full name of each module where there are few; what is counted and shown is their kinds.
+    """
+    shape = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    modules = shape["target_modules"]
+    return replace(
+        asked,
+        r=shape["r"],
+        lora_alpha=shape["lora_alpha"],
+        lora_dropout=shape.get("lora_dropout", 0.0),
+        target_modules=modules
+        if isinstance(modules, str)
+        else ",".join(sorted({name.rpartition(".")[2] for name in modules})),
     )
 
 
@@ -136,16 +176,19 @@ def _resume(asked: FinetuneConfig, old: RunDirectory, runs_dir: Path, manager: M
         raise InputError(
             f"run {old.id[:6]} has done {step} of {steps} steps", "max_steps", "Give more steps to go on with."
         )
+    device, config = old.record["device"], replace(before, max_steps=steps, resume_from=old.id)
+    foreseen = foresee(Plan(config, old.model, Rows.read(old.path)), runs_dir, manager, device, done=step)
+    check_room(runs_dir, foreseen.disk, budget())
     run = RunDirectory.create(runs_dir)
     try:
         for name in ("train.jsonl", "heldout.jsonl", "taught.jsonl"):
             shutil.copy2(old.path / name, run.path / name)
+        if old.start is not None:
+            shutil.copytree(old.start, run.path / "start", copy_function=_link)
         # Hard links: the files of a checkpoint are never changed, and it may be gigabytes.
         shutil.copytree(checkpoint, run.path / "resume", copy_function=_link)
         _copy_curve(old, run, step)
-        device, config = old.record["device"], replace(before, max_steps=steps, resume_from=old.id)
-        rest = foresee(Plan(config, old.model, Rows.read(old.path)), runs_dir, manager, device, done=step)
-        rest.after(run.progress_before()[0]).write(run)
+        foreseen.after(run.progress_before()[0]).write(run)
         run.configure(config, old.model, device)
         run.set_status("queued")
     except BaseException:
@@ -172,6 +215,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copy2(source, target)
-    device, config = old.record["device"], replace(before, max_steps=steps, resume_from=old.id)
-    foreseen = foresee(Plan(config, old.model, Rows.read(old.path)), runs_dir, manager, device, done=step)
-    check_room(runs_dir, foreseen.disk, budget())

@@ -42,6 +42,7 @@ class TrainedModel:
     parameters: weights of the base; context: its longest sequence, tokens
     template:   key of the chat template it is trained with, empty where it is the tokenizer's own
     license:    of the base, as its catalogue row or model card says
+    continues:  name of the adapter that training starts from ("run:<id>"), whose files are in `start/`; or empty
     """
 
     key: str
@@ -52,6 +53,7 @@ class TrainedModel:
     context: int = 512
     template: str = ""
     license: str = ""
+    continues: str = ""
 
 
 class RunDirectory:
@@ -174,6 +176,11 @@ class RunDirectory:
         return self.path / "adapter" if (self.path / "adapter" / "adapter_config.json").is_file() else None
 
     @property
+    def start(self) -> Path | None:
+        """The folder of the adapter that this run trains further; None where it begins with one of its own."""
+        return self.path / "start" if (self.path / "start" / "adapter_config.json").is_file() else None
+
+    @property
     def full_model(self) -> Path | None:
         """The folder of the fully fine-tuned model, once it is complete."""
         return self.path / "model" if (self.path / "model" / "config.json").is_file() else None
@@ -191,7 +198,10 @@ class RunDirectory:
             return
         checkpoint = saved[-1][1]
         name = "adapter" if (checkpoint / "adapter_config.json").is_file() else "model"
-        skipped = shutil.ignore_patterns("optimizer*", "scheduler*", "rng_state*", "trainer_state*", "training_args*")
+        # "ref" is the copy of its first adapter that TRL's DPO compares with.
+        skipped = shutil.ignore_patterns(
+            "ref", "optimizer*", "scheduler*", "rng_state*", "trainer_state*", "training_args*"
+        )
         with self.folder(name) as folder:
             shutil.copytree(checkpoint, folder, ignore=skipped, dirs_exist_ok=True)
 

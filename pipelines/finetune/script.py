@@ -28,6 +28,7 @@ from pipelines.messages import as_dicts
 DATA_FILE = "train.jsonl"
 TEMPLATE_FILE = "chat_template.jinja"
 LOSSES_FILE = "losses.json"
+START_FOLDER = "start"
 
 _CONVERSATIONS = [
     "# Each row has the ids of one rendered conversation, and labels: the id where the loss looks, -100 elsewhere.",
@@ -63,10 +64,11 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
     folder: where the script unpacks what it brings at its end (`self_contained`); empty where it brings nothing
     """
     quantized, full = config.method == "qlora", config.method == "full"
-    preferring = config.objective == "dpo"
+    preferring, further = config.objective == "dpo", bool(model.continues)
     kind = "DPO" if preferring else "SFT"
     source = model.shown.rsplit("/", 1)[-1] if is_folder(model) else model.shown
-    beside = f"{TEMPLATE_FILE}, with the folder {source}" if is_folder(model) else TEMPLATE_FILE
+    folders = [*([source] if is_folder(model) else []), *([START_FOLDER] if further else [])]
+    beside = f"{TEMPLATE_FILE}, with the folder {' and '.join(folders)}" if folders else TEMPLATE_FILE
     packages = ["accelerate", "datasets", *([] if full else ["peft"]), "torch", "transformers", "trl"]
     packages += ["bitsandbytes"] if quantized else []
     lines = [
@@ -90,7 +92,7 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         "",
         "import torch",
         "from datasets import Dataset",
-        *([] if full else ["from peft import LoraConfig"]),
+        *([] if full else [f"from peft import {'PeftModel' if further else 'LoraConfig'}"]),
         f"from transformers import AutoModelForCausalLM, AutoTokenizer{', BitsAndBytesConfig' if quantized else ''}",
         f"from trl import {kind}Config, {kind}Trainer",
         "",
@@ -118,7 +120,13 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         f"model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.{dtype}{quantize}{revision})",
         "",
     ]
-    if not full:
+    if further:
+        lines[-1:] = [
+            f"# The adapter that is trained further: {model.continues} of the studio.",
+            f'model = PeftModel.from_pretrained(model, HERE / "{START_FOLDER}", is_trainable=True)',
+            "",
+        ]
+    elif not full:
         lines += source_call("lora", "LoraConfig", lora_arguments(config))
     told = (dpo_arguments if preferring else sft_arguments)(config, model.parameters, device)
     lines += source_call("arguments", f"{kind}Config", {"output_dir": "checkpoints", **told})
@@ -128,10 +136,18 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         "    args=arguments,",
         "    train_dataset=data,",
         "    processing_class=tokenizer,",
-        *([] if full else ["    peft_config=lora,"]),
+        *([] if full or further else ["    peft_config=lora,"]),
         ")",
         "trainer.train()",
-        f'trainer.save_model("{"model" if full else "adapter"}")',
+        *(
+            [
+                "# Alone: DPO of an adapter keeps a copy of how it began beside it.",
+                'trainer.model.save_pretrained("adapter", selected_adapters=["default"])',
+                'tokenizer.save_pretrained("adapter")',
+            ]
+            if further
+            else [f'trainer.save_model("{"model" if full else "adapter"}")']
+        ),
     ]
     return "\n".join(lines) + "\n" + (_COMPARE if folder else "")
 

@@ -21,7 +21,7 @@ from pipelines.finetune.config import SMALL_MODEL
 from pipelines.finetune.conversations import Example, Examples, build_examples
 from pipelines.finetune.dpo import dpo_trainer_class, win_rate
 from pipelines.finetune.evaluate import answer_all, score
-from pipelines.finetune.loading import end_token_ids, load_base, load_tokenizer
+from pipelines.finetune.loading import end_token_ids, load_adapter, load_base, load_tokenizer
 from pipelines.finetune.recorder import Clock, recorder
 from pipelines.finetune.rows import Rows
 from pipelines.finetune.run import RunDirectory
@@ -42,6 +42,8 @@ def train(run: RunDirectory, clock: Clock) -> str:
     run.append("phase", text="loading the model")
     tokenizer = load_tokenizer(model_info)
     model = load_base(model_info, config, device)
+    if run.start is not None:
+        model = load_adapter(model, run.start)
     run.append("phase", text="rendering and labelling the conversations")
     examples = build_examples(Rows.read(run.path), tokenizer, config, model_info)
     # What the model is trained with is what everything after it must speak with: it travels in the tokenizer.
@@ -99,7 +101,7 @@ def _trainer(run: RunDirectory, model: Any, tokenizer: Any, examples: Examples, 
         train_dataset=columns(examples.train),
         eval_dataset=columns(examples.heldout or examples.train[:1]),
         processing_class=tokenizer,
-        peft_config=None if config.method == "full" else LoraConfig(**lora_arguments(config)),
+        peft_config=LoraConfig(**lora_arguments(config)) if config.method != "full" and run.start is None else None,
         callbacks=[recorder(run, clock)],
     )
     from transformers import PrinterCallback
@@ -167,7 +169,7 @@ def answer_and_record(
     """Let the model answer held-out rows, typed pairs and sample prompts in one batch, and write what came out."""
     groups = [[question.ids for question in part] for part in (examples.questions, examples.taught, examples.prompts)]
     # Before training B is zero: the adapter adds nothing and takes a third of the time to the first point of the curve.
-    untouched = step == 0 and hasattr(model, "disable_adapter")
+    untouched = step == 0 and run.start is None and hasattr(model, "disable_adapter")
     with model.disable_adapter() if untouched else contextlib.nullcontext():
         answers = answer_all(
             model,
@@ -204,7 +206,8 @@ def _save(run: RunDirectory, trainer: Trainer, tokenizer: Any) -> None:
     run.append("phase", text="saving")
     full = run.config.method == "full"
     with run.folder("model" if full else "adapter") as folder:
-        trainer.model.save_pretrained(folder)
+        # Alone: DPO of an adapter keeps a copy of how it began beside it.
+        trainer.model.save_pretrained(folder, **({} if full else {"selected_adapters": ["default"]}))
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(model_card(run), encoding="utf-8")
         if not full:

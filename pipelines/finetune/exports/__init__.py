@@ -41,6 +41,12 @@ def export(run: RunDirectory, tool: str, folder: Path, manager: ModelManager) ->
         raise unknown(str(tool), TOOLS, "tool")
     if tool in _SFT_ONLY and run.config.objective != "sft":
         raise InputError(f"{tool} is exported for SFT runs only", "tool", "Take the trl script, or the adapter.")
+    if tool in _SFT_ONLY and run.model.continues:
+        raise InputError(
+            f"this run trains {run.model.continues} further, which is not exported for {tool}",
+            "tool",
+            "Take the trl script, which brings that adapter along.",
+        )
     if tool == "merged":
         return merged_archive(run, folder, manager)
     return _WRITERS[tool](run, folder)

@@ -14,7 +14,7 @@ from pipelines.finetune.exports.archive import (
     write_text,
 )
 from pipelines.finetune.run import RunDirectory
-from pipelines.finetune.script import DATA_FILE, LOSSES_FILE, TEMPLATE_FILE, data_lines, training_script
+from pipelines.finetune.script import DATA_FILE, LOSSES_FILE, START_FOLDER, TEMPLATE_FILE, data_lines, training_script
 from pipelines.finetune.self_contained import with_files
 from pipelines.models.device import choose_device
 
@@ -31,6 +31,7 @@ def trl_file(run: RunDirectory, folder: Path) -> Path:
         TEMPLATE_FILE: examples.chat_template,
         LOSSES_FILE: losses_json(run),
         **base_files(run, examples.chat_template),
+        **({f"{START_FOLDER}/{file.name}": file for file in sorted(run.start.iterdir())} if run.start else {}),
     }
     device = choose_device(run.record["device"])
     return write_text(path, with_files(training_script(config, model, device, folder=path.stem), packed(files)))
