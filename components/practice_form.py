@@ -44,6 +44,7 @@ class Form:
     eval_steps: gr.Number
     beta: gr.Number
     seed: gr.Number
+    report_to: gr.Checkbox
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -203,9 +204,12 @@ def draw_form(studio: Studio, lesson: Lesson) -> Form:
                 info="how closely the model is held to what it was; SFT has none",
             )
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="same seed, same rows, same curve")
+        report = gr.Checkbox(
+            False, label="Log to Trackio", info="also to Trackio's database on the studio's machine, if it is installed"
+        )
     return Form(
         model, objective, method, data, pairs, r, alpha, targets, rate, steps, batch, accumulation, length, scheduler,
-        train_on, template, dtype, looks, beta, seed,
+        train_on, template, dtype, looks, beta, seed, report,
     )  # fmt: skip
 
 
@@ -216,6 +220,7 @@ def config_of(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     """The form's values as a configuration: empty numbers are left to the model, empty rows of the table left out."""
     config = dict(zip(names, values, strict=True))
     rows = [[str(cell or "").strip() for cell in row] for row in config["pairs"] or []]
+    config["report_to"] = "trackio" if config["report_to"] else "none"
     config["pairs"] = [{"instruction": row[0], "response": row[1]} for row in rows if any(row)]
     # An empty number field that has been drawn arrives as 0, which none of these can be.
     return {key: value for key, value in config.items() if value is not None and (value or key not in _EMPTY_IS_ZERO)}

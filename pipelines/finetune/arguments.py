@@ -6,6 +6,8 @@ from typing import Any
 
 from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
 
+TRACKIO_PROJECT = "fine-tuning-studio"  # `trackio show --project fine-tuning-studio` shows its runs
+
 
 def torch_dtype(config: FinetuneConfig, parameters: int, device: str) -> str:
     """`float32` or `bfloat16`: the dtype that the base model is loaded in.
@@ -43,7 +45,9 @@ def sft_arguments(config: FinetuneConfig, parameters: int, device: str) -> dict[
         "gradient_checkpointing": parameters >= SMALL_MODEL,
         "seed": config.seed,
         "logging_steps": 1,
-        "report_to": "none",
+        "report_to": config.report_to,
+        # Nothing leaves the machine: trackio_space_id stays None.
+        **({"project": TRACKIO_PROJECT} if config.report_to == "trackio" else {}),
     }
 
 

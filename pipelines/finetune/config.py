@@ -19,6 +19,7 @@ METHODS = ("lora", "full", "qlora")
 OBJECTIVES = ("sft", "dpo")
 TRAIN_ON = ("assistant", "last_assistant", "everything")
 DTYPES = ("auto", "fp32", "bf16")
+REPORTS = ("none", "trackio")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 MAX_PAIRS, MAX_PAIR_CHARACTERS = 200, 4_000
 
@@ -66,6 +67,7 @@ class FinetuneConfig:
     eval_steps: int | None = None  # optimizer steps between two looks at the held-out rows
     eval_rows: int = 64  # held-out rows answered at each look
     prompts: tuple[str, ...] = ()  # asked at every look; empty is two of the lesson's and two held-out ones
+    report_to: str = "none"  # trackio also logs to its own database on this machine, beside the run's directory
     resume_from: str = ""  # id of a run whose last checkpoint this one continues
 
     @classmethod
@@ -156,6 +158,7 @@ _TEXTS: dict[str, tuple[str, ...] | None] = {
     "train_on": TRAIN_ON,
     "dtype": DTYPES,
     "scheduler": SCHEDULERS,
+    "report_to": REPORTS,
 }
 _WHOLE = {  # smallest and largest
     "r": (1, 1024),

@@ -153,7 +153,8 @@ def _count(
     more_rows = max(0.0, rows / batches / ANSWERED - 1) * 0.5  # half of a token's time grows with the rows
     slower = max(1.0, parameters * flops / (pocket.parameters * speed) / (size.layers / pocket.dimensions.layers))
     look = batches * shapes.max_new_tokens * per_token * (1 + more_rows) * slower
-    look += 2 * parameters * rows * shapes.mean_length / speed
+    # The held-out loss; of DPO over both answers, for policy and reference, and once more for the win rate.
+    look += 2 * parameters * rows * shapes.mean_length / speed * (6 if config.objective == "dpo" else 1)
     start = STARTING + shapes.bytes_on_disk / READ_BYTES_PER_SECOND
     return start, step, look
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -40,6 +41,12 @@ class Plan:
 
 def plan(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> Plan:
     """What would be trained. Writes nothing, loads no weights. Raises InputError."""
+    if asked.report_to == "trackio" and importlib.util.find_spec("trackio") is None:
+        raise InputError(
+            "trackio is not installed where this studio runs",
+            "report_to",
+            "Install it with `pip install trackio` and start the studio again, or use none.",
+        )
     spec = manager.resolve(asked.model)
     model = _trained_model(spec, asked, runs_dir)
     if spec.adapter is not None:

@@ -71,6 +71,7 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
     beside = f"{TEMPLATE_FILE}, with the folder {' and '.join(folders)}" if folders else TEMPLATE_FILE
     packages = ["accelerate", "datasets", *([] if full else ["peft"]), "torch", "transformers", "trl"]
     packages += ["bitsandbytes"] if quantized else []
+    packages += ["trackio"] if config.report_to == "trackio" else []
     lines = [
         "# /// script",
         '# requires-python = ">=3.10"',

@@ -117,6 +117,7 @@ def _arguments(run: RunDirectory, device: str) -> TrainingArguments:
     config = run.config
     looking: dict[str, Any] = dict(
         output_dir=str(run.path / "checkpoints"),
+        run_name=run.id[:6],
         per_device_eval_batch_size=64,
         eval_strategy="steps",
         eval_on_start=not (run.path / "resume").is_dir(),

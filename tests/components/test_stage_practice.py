@@ -35,6 +35,7 @@ DEFAULTS = {
     "eval_steps": None,
     "beta": 0.1,
     "seed": 0,
+    "report_to": False,
 }
 
 
@@ -78,6 +79,12 @@ def test_empty_fields_are_left_to_the_model_and_empty_rows_left_out():
     config = config_of(Form.names(), [values[name] for name in Form.names()])
     assert config["pairs"] == [{"instruction": "Who?", "response": "You."}]
     assert "learning_rate" not in config and "max_steps" not in config
+
+
+def test_the_box_of_trackio_is_a_setting():
+    assert config_of(Form.names(), [DEFAULTS[name] for name in Form.names()])["report_to"] == "none"
+    values = DEFAULTS | {"report_to": True}
+    assert config_of(Form.names(), [values[name] for name in Form.names()])["report_to"] == "trackio"
 
 
 def test_a_half_filled_pair_is_said_at_once(studio):
