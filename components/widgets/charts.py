@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from pipelines.axes import ends, number, scale, ticks
+
 SERIES = 8  # colours and dash patterns in studio.css, --series-1 …
 _WIDTH, _HEIGHT = 1000.0, 500.0
 
@@ -42,17 +44,6 @@ class Bar:
     note: str = ""
 
 
-def number(value: float) -> str:
-    """A number for an axis: 12,000 · 0.25 · 3e-05."""
-    if value == 0:
-        return "0"
-    if abs(value) < 0.001:
-        return f"{value:.0e}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
 def line_chart(
     series: Sequence[Series],
     title: str,
@@ -77,10 +68,10 @@ def line_chart(
     ]
     xs = [x for line in drawn for x, _ in line.points]
     ys = [y for line in drawn for _, y in line.points]
-    left, right = _ends(x_range, xs)
-    low, high = _ends(y_range, ys, pad=not log_y)
-    across = _scale(left, right, log=False)
-    up = _scale(low, high, log=log_y)
+    left, right = ends(x_range, xs)
+    low, high = ends(y_range, ys, pad=not log_y)
+    across = scale(left, right, log=False)
+    up = scale(low, high, log=log_y)
     curves, dots = [], []
     for index, line in enumerate(drawn):
         style = index % SERIES + 1
@@ -133,16 +124,16 @@ def bar_chart(
     totals = [sum(part.value for part in bar.parts) for bar in bars]
     top = maximum or max([*totals, *(value for _, value in marks)], default=1.0) or 1.0
     low = min((total for total in totals if total > 0), default=1.0)
-    scale = _scale(low / 10, top, log=True) if log else _scale(0.0, top, log=False)
+    place = scale(low / 10, top, log=True) if log else scale(0.0, top, log=False)
     names = list(dict.fromkeys(part.name for bar in bars for part in bar.parts))
     lines = "".join(
-        f'<span class="mark" style="left:{100 * scale(value):.2f}%"></span>' for _, value in marks if value <= top
+        f'<span class="mark" style="left:{100 * place(value):.2f}%"></span>' for _, value in marks if value <= top
     )
     rows = []
     for bar, total in zip(bars, totals, strict=True):
         parts = "".join(
             f'<span class="part s{names.index(part.name) % SERIES + 1}" tabindex="0" '
-            f'style="width:{100 * (scale(part.value) if part.value > 0 else 0):.2f}%" '
+            f'style="width:{100 * (place(part.value) if part.value > 0 else 0):.2f}%" '
             f'data-note="{escape(part.name)}: {escape(value_format(part.value))}'
             f'{escape(chr(10) + part.note) if part.note else ""}"></span>'
             for part in bar.parts
@@ -161,37 +152,6 @@ def bar_chart(
         f'<ul class="stack-list">{"".join(rows)}</ul>'
         f"{f'<ul class=mark-list>{marked}</ul>' if marked else ''}</figure>"
     )
-
-
-def ticks(low: float, high: float, *, log: bool = False, about: int = 5) -> list[float]:
-    """Round numbers within [low, high]: steps of 1, 2 or 5 times a power of ten; powers of ten when `log`."""
-    if log:
-        powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
-        return [10.0**power for power in powers] or [low, high]
-    if high <= low:
-        return [low]
-    raw = (high - low) / about
-    unit = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= raw * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    return [round(position * step, 12) for position in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _ends(fixed: tuple[float, float] | None, values: Sequence[float], pad: bool = False) -> tuple[float, float]:
-    if fixed:
-        return fixed
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    if low == high:
-        return (low - 0.5, high + 0.5) if low < 1 else (low / 2, high * 2)
-    margin = 0.05 * (high - low) if pad else 0.0
-    return low - margin if low - margin > 0 or low < 0 else 0.0, high + margin
-
-
-def _scale(low: float, high: float, log: bool) -> Callable[[float], float]:
-    """From a value to its place between 0 and 1, cut off at the ends."""
-    transform: Callable[[float], float] = math.log10 if log else float
-    start, width = transform(low), transform(high) - transform(low) or 1.0
-    return lambda value: min(1.0, max(0.0, (transform(value) - start) / width))
 
 
 def _legend(names: Sequence[str]) -> str:
