@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from pipelines.finetune.run import RunDirectory
+import json
+
+from pipelines.finetune.losses import losses_csv, losses_svg
+from pipelines.finetune.run import RunDirectory, is_folder
 from pipelines.finetune.view import view
 
+LOSSES_FILE, PICTURE_FILE = "losses.csv", "losses.svg"
+
+# https://huggingface.co/docs/hub/repositories-licenses: those that bases of the catalogue and their like have.
+_HUB_LICENCES = set(
+    "apache-2.0 mit bsd-3-clause cc0-1.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 odc-by "
+    "openrail openrail++ bigscience-bloom-rail-1.0 gpl-3.0 llama2 llama3 llama3.1 llama3.2 llama3.3 gemma".split()
+)
+_HUB_NAMES = {"llama-3.1-community": "llama3.1", "llama-3.2-community": "llama3.2", "gemma-terms-of-use": "gemma"}
 _OBJECTIVES = {"sft": "Supervised fine-tuning", "dpo": "Direct preference optimization"}
+
+
+def card_files(run: RunDirectory, merged: str = "") -> dict[str, str]:
+    """The card with the curve that it shows, by file name; `merged` as in `model_card`."""
+    seen = view(run)
+    return {"README.md": model_card(run, merged), LOSSES_FILE: losses_csv(seen), PICTURE_FILE: losses_svg(seen)}
 
 
 def model_card(run: RunDirectory, merged: str = "") -> str:
@@ -20,10 +37,11 @@ def model_card(run: RunDirectory, merged: str = "") -> str:
     whole = full or bool(merged)
     head = [
         "---",
-        f"base_model: {base.shown}",
+        # A folder of this machine has no page there that the card could lead to.
+        *([] if is_folder(base) else [f"base_model: {base.shown}"]),
         f"library_name: {'transformers' if whole else 'peft'}",
         "pipeline_tag: text-generation",
-        *([f"license: {base.license}"] if _is_licence_tag(base.license) else []),
+        *_licence_lines(base.license),
         f"tags: [{config.objective}, trl" + ("]" if whole else ", lora]"),
         "---",
     ]
@@ -58,6 +76,10 @@ def model_card(run: RunDirectory, merged: str = "") -> str:
         body.append(f"| Training | {seen.seconds:.0f} s, {seen.points[-1].tokens:,} tokens |")
     body += [
         "",
+        f"![Loss and held-out answers over the steps]({PICTURE_FILE})",
+        "",
+        f"Each step in figures: `{LOSSES_FILE}`.",
+        "",
         *([merged, ""] if merged else []),
         "The chat template it was trained with is `chat_template.jinja`; use it with that one.",
         f"Licence: as the base model's ({base.license or 'see there'}), and that of the data.",
@@ -66,5 +88,10 @@ def model_card(run: RunDirectory, merged: str = "") -> str:
     return "\n".join([*head, *body])
 
 
-def _is_licence_tag(text: str) -> bool:
-    return bool(text) and text.replace("-", "").replace(".", "").isalnum()
+def _licence_lines(text: str) -> list[str]:
+    """The licence in the words that the Hub checks a card for; what it has no word for is "other", with its name."""
+    word = text.lower().replace(" ", "-")
+    word = _HUB_NAMES.get(word, word)
+    if not word:
+        return []
+    return [f"license: {word}"] if word in _HUB_LICENCES else ["license: other", f"license_name: {json.dumps(text)}"]

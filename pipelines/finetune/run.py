@@ -56,6 +56,11 @@ class TrainedModel:
     continues: str = ""
 
 
+def is_folder(model: TrainedModel) -> bool:
+    """Whether the base is a folder of this machine, which has to travel with the script."""
+    return model.source != model.shown
+
+
 class RunDirectory:
     """Reading and writing one run. Holds no state but the path, so any number may exist for one run."""
 

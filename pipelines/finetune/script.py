@@ -21,7 +21,7 @@ from pipelines.finetune.arguments import (
 )
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.conversations import Example
-from pipelines.finetune.run import TrainedModel
+from pipelines.finetune.run import TrainedModel, is_folder
 from pipelines.finetune.self_contained import IMPORTS, unpack_lines
 from pipelines.messages import as_dicts
 
@@ -161,11 +161,6 @@ def data_lines(examples: Sequence[Example]) -> str:
         for one in examples
     )
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def is_folder(model: TrainedModel) -> bool:
-    """Whether the base is a folder of this machine, which has to travel with the script."""
-    return model.source != model.shown
 
 
 def requirement(name: str) -> str:

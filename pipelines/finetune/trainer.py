@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.finetune.arguments import dpo_arguments, lora_arguments, sft_arguments
-from pipelines.finetune.card import model_card
+from pipelines.finetune.card import card_files
 from pipelines.finetune.config import SMALL_MODEL
 from pipelines.finetune.conversations import Example, Examples, build_examples
 from pipelines.finetune.dpo import dpo_trainer_class, win_rate
@@ -210,7 +210,8 @@ def _save(run: RunDirectory, trainer: Trainer, tokenizer: Any) -> None:
         # Alone: DPO of an adapter keeps a copy of how it began beside it.
         trainer.model.save_pretrained(folder, **({} if full else {"selected_adapters": ["default"]}))
         tokenizer.save_pretrained(folder)
-        (folder / "README.md").write_text(model_card(run), encoding="utf-8")
+        for name, text in card_files(run).items():
+            (folder / name).write_text(text, encoding="utf-8")
         if not full:
             _name_the_base(folder, run.model.shown)
 

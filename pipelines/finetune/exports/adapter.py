@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from pipelines.errors import InputError
-from pipelines.finetune.card import model_card
-from pipelines.finetune.exports.archive import Content, is_current, losses_csv, pack
+from pipelines.finetune.card import card_files
+from pipelines.finetune.exports.archive import Content, is_current, pack
 from pipelines.finetune.run import ENDED, RunDirectory
 
 
@@ -19,8 +19,7 @@ def adapter_archive(run: RunDirectory, folder: Path) -> Path:
         return path
     files: dict[str, Content] = {f"{path.stem}/{file.name}": file for file in sorted(trained.iterdir())}
     # Written anew: a run that broke off left the adapter of its last checkpoint, without a card.
-    files[f"{path.stem}/README.md"] = model_card(run)
-    files[f"{path.stem}/losses.csv"] = losses_csv(run)
+    files |= {f"{path.stem}/{name}": text for name, text in card_files(run).items()}
     settings = trained / "adapter_config.json"
     if settings.is_file():
         # A checkpoint names the folder that its base was read from: no path of this machine leaves it.

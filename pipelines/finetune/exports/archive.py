@@ -6,19 +6,42 @@ import io
 import json
 import secrets
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pipelines.finetune.arguments import torch_dtype
+from pipelines.finetune.card import LOSSES_FILE, PICTURE_FILE
 from pipelines.finetune.conversations import Examples, build_examples
 from pipelines.finetune.loading import load_tokenizer
+from pipelines.finetune.losses import losses_csv, losses_svg
 from pipelines.finetune.rows import Rows
-from pipelines.finetune.run import RunDirectory
-from pipelines.finetune.script import TEMPLATE_FILE, is_folder
+from pipelines.finetune.run import RunDirectory, TrainedModel, is_folder
+from pipelines.finetune.script import TEMPLATE_FILE
 from pipelines.finetune.view import view
+from pipelines.models.device import choose_device
 
 Content = Path | str | bytes
+# From the run, its examples and a sentence on where the base is: a tool's own files by name, README.md among them.
+OwnFiles = Callable[[RunDirectory, Examples, str], Mapping[str, Content]]
 # A base of this machine travels in the export up to this size; a larger one is put beside it by hand.
 MAX_BASE_BYTES = 64 * 2**20
+
+
+def tool_archive(run: RunDirectory, folder: Path, tool: str, own_files: OwnFiles) -> Path:
+    """`tool`-<id>.zip in `folder`: its own files with what every tool needs: template, losses and a small base."""
+    path = folder / f"{tool}-{run.id[:6]}.zip"
+    if is_current(path, run):
+        return path
+    examples, seen = examples_of(run), view(run)
+    base = base_files(run, examples.chat_template)
+    files: dict[str, Content] = {
+        **own_files(run, examples, base_note(run, base)),
+        TEMPLATE_FILE: examples.chat_template,
+        LOSSES_FILE: losses_csv(seen),
+        PICTURE_FILE: losses_svg(seen),
+        **base,
+    }
+    return pack(path, {f"{path.stem}/{name}": content for name, content in files.items()})
 
 
 def examples_of(run: RunDirectory) -> Examples:
@@ -28,19 +51,31 @@ def examples_of(run: RunDirectory) -> Examples:
 
 
 def base_files(run: RunDirectory, chat_template: str) -> dict[str, Content]:
-    """The base's own folder by archive name, with the template of the run; empty for a Hub model or a large one."""
+    """The base's folder by archive name, with template and numbers of the run; empty for a Hub model or a large one.
+
+    Tools save the tokenizer that they loaded: with the template of the run in it, what they save fits. And
+    LLaMA-Factory trains in the numbers that the base says it is stored in.
+    """
     model = run.model
-    if not is_folder(model):
+    if not fits(model):
         return {}
     folder = Path(model.source)
     files = [file for file in sorted(folder.iterdir()) if file.is_file()]
-    if sum(file.stat().st_size for file in files) > MAX_BASE_BYTES:
-        return {}
     name = base_name(run)
-    # Tools save the tokenizer that they loaded: with the template of the run in it, what they save fits.
+    dtype = torch_dtype(run.config, model.parameters, choose_device(run.record["device"]))
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings.pop("torch_dtype", None)  # its name before transformers 5
     packed_files: dict[str, Content] = {f"{name}/{file.name}": file for file in files}
+    packed_files[f"{name}/config.json"] = json.dumps(settings | {"dtype": dtype}, indent=2)
     packed_files[f"{name}/{TEMPLATE_FILE}"] = chat_template
     return packed_files
+
+
+def fits(model: TrainedModel) -> bool:
+    """Whether the base is a folder that is small enough to travel, and to be loaded for an export."""
+    if not is_folder(model):
+        return False
+    return sum(file.stat().st_size for file in Path(model.source).iterdir() if file.is_file()) <= MAX_BASE_BYTES
 
 
 def base_name(run: RunDirectory) -> str:
@@ -64,17 +99,6 @@ def is_current(path: Path, run: RunDirectory) -> bool:
     """Whether an export was written after the last thing that happened in the run, so that it can be handed out."""
     events = run.path / "events.jsonl"
     return path.exists() and path.stat().st_mtime >= events.stat().st_mtime
-
-
-def losses_csv(run: RunDirectory) -> str:
-    """Step, loss, learning rate and gradient norm of every optimizer step of the run."""
-    lines = [f"{p.step},{p.loss},{p.learning_rate},{p.grad_norm}" for p in view(run).points]
-    return "step,loss,learning_rate,grad_norm\n" + "".join(line + "\n" for line in lines)
-
-
-def losses_json(run: RunDirectory) -> str:
-    """[[step, loss], …] of the run."""
-    return json.dumps([[point.step, point.loss] for point in view(run).points])
 
 
 def packed(files: Mapping[str, Content], level: int = 6) -> bytes:

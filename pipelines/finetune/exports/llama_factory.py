@@ -1,6 +1,6 @@
 """The configuration of a run for LLaMA-Factory, with its rows in the tokenized form that it reads.
 
-Keys as in LLaMA-Factory 0.9.6.dev0 (`src/llamafactory/hparams`). `tokenized_path` is a folder that
+Keys as in LLaMA-Factory 0.9.5 (`src/llamafactory/hparams`). `tokenized_path` is a folder that
 `datasets.save_to_disk` wrote; its rows are taken as they are (`src/llamafactory/data/loader.py`), so the mask is the
 run's for any template. The conversations lie beside it for reading, described in dataset_info.json.
 """
@@ -15,46 +15,32 @@ from typing import Any
 from pipelines.finetune.arguments import sft_arguments
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.conversations import Examples
-from pipelines.finetune.exports.archive import (
-    Content,
-    base_files,
-    base_name,
-    base_note,
-    examples_of,
-    is_current,
-    losses_csv,
-    pack,
-)
+from pipelines.finetune.exports.archive import Content, base_name, tool_archive
 from pipelines.finetune.exports.yaml_text import yaml_text
 from pipelines.finetune.run import RunDirectory
 from pipelines.finetune.script import TEMPLATE_FILE
 from pipelines.messages import as_dicts
 from pipelines.models.device import choose_device
 
-VERSION = "0.9.6.dev0"
+VERSION = "0.9.5"
 CONFIG_FILE, ROWS_FILE, TOKENIZED = "train.yaml", "conversations.jsonl", "tokenized"
 _DATASET = "run"
 
 
 def llama_factory_archive(run: RunDirectory, folder: Path) -> Path:
     """llama-factory-<id>.zip in `folder`: train.yaml, dataset_info.json, both forms of the rows, a small base."""
-    path = folder / f"llama-factory-{run.id[:6]}.zip"
-    if is_current(path, run):
-        return path
-    examples = examples_of(run)
-    base = base_files(run, examples.chat_template)
+    return tool_archive(run, folder, "llama-factory", _own_files)
+
+
+def _own_files(run: RunDirectory, examples: Examples, base: str) -> dict[str, Content]:
     conversations = (json.dumps({"messages": as_dicts(one.messages)}, ensure_ascii=False) for one in examples.train)
-    files: dict[str, Content] = {
+    return {
         CONFIG_FILE: llama_factory_config(run),
         "dataset_info.json": json.dumps(_dataset_info(), indent=2) + "\n",
         ROWS_FILE: "".join(line + "\n" for line in conversations),
-        TEMPLATE_FILE: examples.chat_template,
-        "losses.csv": losses_csv(run),
         "README.md": _readme(run, base),
-        **base,
         **_tokenized(examples),
     }
-    return pack(path, {f"{path.stem}/{name}": content for name, content in files.items()})
 
 
 def llama_factory_config(run: RunDirectory) -> str:
@@ -66,7 +52,7 @@ def llama_factory_config(run: RunDirectory) -> str:
         f"Run {run.id[:6]} of the fine-tuning studio, for LLaMA-Factory {VERSION}. Start it in this folder:\n"
         f"llamafactory-cli train {CONFIG_FILE}",
         {
-            "The base. LLaMA-Factory computes in the numbers that its weights are stored in, or bf16.": base,
+            "The base. LLaMA-Factory trains in the numbers that its config.json names.": base,
             "What is trained.": {"stage": "sft", "do_train": True, **_adapter(config)},
             "Rows that are tokenized and labelled already, in the order of the run. `dataset` has to be named, but is\n"
             "not read. `empty` adds nothing to the tokenizer and leaves its chat template alone: the run's\n"
@@ -154,21 +140,20 @@ def _tokenized(examples: Examples) -> dict[str, Content]:
         return {f"{TOKENIZED}/{file.relative_to(directory).as_posix()}": file.read_bytes() for file in files}
 
 
-def _readme(run: RunDirectory, base: dict[str, Content]) -> str:
+def _readme(run: RunDirectory, base: str) -> str:
     return "\n".join(
         [
             f"# Run {run.id[:6]} for LLaMA-Factory {VERSION}",
             "",
             f"    llamafactory-cli train {CONFIG_FILE}",
             "",
-            base_note(run, base),
+            base,
             "",
             f"`{TOKENIZED}/` has the ids and labels that the run trained on, so template and mask are the run's to the",
-            f"token; `{ROWS_FILE}` has the same conversations for reading. LLaMA-Factory initialises its adapter with",
-            "random numbers of its own and takes the numbers that the base is stored in: its losses begin where the",
-            "run's do (`losses.csv`) and follow them, but are not the same to the digit.",
+            f"token; `{ROWS_FILE}` has the same conversations for reading. The adapter is drawn from the run's seed:",
+            "where the base is stored in the numbers of the run, the losses on a CPU are the run's (`losses.csv`); on",
+            "a GPU, or from a base stored in others, they are rounded differently and follow them.",
             f"Speak to what it trains with `{TEMPLATE_FILE}`.",
-            f"The keys were checked against the argument classes of LLaMA-Factory {VERSION}.",
             "",
         ]
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
-from pipelines.finetune.card import model_card
+from pipelines.finetune.card import card_files
 from pipelines.finetune.conversations import build_examples
 from pipelines.finetune.exports.adapter import adapter_archive, kept_folder
-from pipelines.finetune.exports.archive import is_current, losses_csv, pack
+from pipelines.finetune.exports.archive import is_current, pack
 from pipelines.finetune.rows import Rows
 from pipelines.finetune.run import RunDirectory
 
@@ -44,8 +44,8 @@ def merged_archive(run: RunDirectory, folder: Path, manager: ModelManager) -> Pa
         target = Path(directory)
         copy.model.save_pretrained(target)
         copy.tokenizer.save_pretrained(target)
-        (target / "README.md").write_text(model_card(run, _note(run, largest, scale, dtype, ids)), encoding="utf-8")
-        (target / "losses.csv").write_text(losses_csv(run), encoding="utf-8")
+        for name, text in card_files(run, _note(run, largest, scale, dtype, ids)).items():
+            (target / name).write_text(text, encoding="utf-8")
         if not (target / "chat_template.jinja").is_file():
             raise InputError("its tokenizer kept no chat template", "run_id", f"Take {trained.name} instead.")
         # Stored, not deflated: weights hardly shrink, and a gigabyte would take minutes.

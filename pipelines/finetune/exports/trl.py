@@ -9,13 +9,14 @@ from pipelines.finetune.exports.archive import (
     base_files,
     examples_of,
     is_current,
-    losses_json,
     packed,
     write_text,
 )
+from pipelines.finetune.losses import losses_json
 from pipelines.finetune.run import RunDirectory
 from pipelines.finetune.script import DATA_FILE, LOSSES_FILE, START_FOLDER, TEMPLATE_FILE, data_lines, training_script
 from pipelines.finetune.self_contained import with_files
+from pipelines.finetune.view import view
 from pipelines.models.device import choose_device
 
 
@@ -29,7 +30,7 @@ def trl_file(run: RunDirectory, folder: Path) -> Path:
     files: dict[str, Content] = {
         DATA_FILE: data_lines(examples.train),
         TEMPLATE_FILE: examples.chat_template,
-        LOSSES_FILE: losses_json(run),
+        LOSSES_FILE: losses_json(view(run)),
         **base_files(run, examples.chat_template),
         **({f"{START_FOLDER}/{file.name}": file for file in sorted(run.start.iterdir())} if run.start else {}),
     }

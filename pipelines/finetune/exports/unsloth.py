@@ -1,7 +1,8 @@
 """A run as one Python file for Unsloth, with its rows, template and base.
 
-Calls as in Unsloth 2026.8 (`FastLanguageModel.from_pretrained`, `.get_peft_model`), which trains through TRL up to
-0.24: the script uses only what that TRL and today's have in common, and its own collator and sampler where they differ.
+Calls as in Unsloth 2026.10 (`FastLanguageModel.from_pretrained`, `.get_peft_model`), which trains through whichever
+TRL from 0.18 to 1.15 is there: the script uses only what they have in common, and its own collator and sampler where
+they differ.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from pipelines.finetune.exports.archive import (
     base_name,
     examples_of,
     is_current,
-    losses_json,
     packed,
     write_text,
 )
-from pipelines.finetune.run import RunDirectory
-from pipelines.finetune.script import DATA_FILE, LOSSES_FILE, TEMPLATE_FILE, data_lines, is_folder, source_call
+from pipelines.finetune.losses import losses_json
+from pipelines.finetune.run import RunDirectory, is_folder
+from pipelines.finetune.script import DATA_FILE, LOSSES_FILE, TEMPLATE_FILE, data_lines, source_call
 from pipelines.finetune.self_contained import IMPORTS, unpack_lines, with_files
+from pipelines.finetune.view import view
 from pipelines.models.device import choose_device
 
 # Unsloth patches by module name, so "all-linear" is written out as the linear layers of the Llama family.
@@ -66,8 +68,7 @@ trainer.train()
 trainer.save_model(str(HERE / "trained"))
 tokenizer.save_pretrained(str(HERE / "trained"))
 
-# How far the losses are from those of the run. Unsloth's kernels round differently and its adapter starts from other
-# random numbers, so they are near each other, not equal.
+# How far the losses are from those of the run: equal on a CPU; the kernels for a GPU round differently.
 expected = dict(json.loads((HERE / "{losses}").read_text(encoding="utf-8")))
 losses = {{entry["step"]: entry["loss"] for entry in trainer.state.log_history if "loss" in entry}}
 for step in sorted(set(expected) & set(losses)):
@@ -84,7 +85,7 @@ def unsloth_file(run: RunDirectory, folder: Path) -> Path:
     files: dict[str, Content] = {
         DATA_FILE: data_lines(examples.train),
         TEMPLATE_FILE: examples.chat_template,
-        LOSSES_FILE: losses_json(run),
+        LOSSES_FILE: losses_json(view(run)),
         **base_files(run, examples.chat_template),
     }
     return write_text(path, with_files(unsloth_script(run, path.stem), packed(files)))
@@ -109,7 +110,7 @@ def unsloth_script(run: RunDirectory, folder: str) -> str:
         '# requires-python = ">=3.10"',
         '# dependencies = ["unsloth"]',
         "# ///",
-        f'"""Fine-tune {source} as run {run.id[:6]} of the fine-tuning studio did, with Unsloth (needs a GPU).',
+        f'"""Fine-tune {source} as run {run.id[:6]} of the fine-tuning studio did, with Unsloth.',
         "",
         f"Run it as it is:  uv run {folder}.py  or  python {folder}.py",
         '"""',

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -185,7 +186,10 @@ def test_the_adapter_archive_loads_and_names_no_path_of_this_machine(finished, t
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(finished.model.source), folder)
     assert (folder / "chat_template.jinja").read_text() == get_template("chatml").jinja
     losses = (folder / "losses.csv").read_text().splitlines()
-    assert losses[0].startswith("step,loss") and len(losses) == 1 + SHORT["max_steps"]
+    assert losses[0].startswith("step,loss") and losses[1].startswith("0,,")
+    assert len(losses) == 2 + SHORT["max_steps"]
+    assert "![Loss" in (folder / "README.md").read_text()
+    assert ElementTree.parse(folder / "losses.svg").getroot().tag.endswith("svg")
     for name in ("README.md", "adapter_config.json", "tokenizer_config.json"):
         assert str(finished.path.parent) not in (folder / name).read_text()
         assert finished.model.source not in (folder / name).read_text()

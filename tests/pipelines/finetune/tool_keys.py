@@ -1,10 +1,12 @@
-"""What other tools accept, read in their sources; their packages need GPUs or other versions of ours to be installed.
+"""What other tools accept, read in their sources; their packages need other versions of ours to be installed.
 
-Axolotl 0.18.0, commit 067b021: `AxolotlInputConfig` and `SFTDataset` in src/axolotl/utils/schemas. Unknown keys are
+`tests/benchmarks/exports.py` installs them and trains with each export.
+
+Axolotl 0.19.0: `AxolotlInputConfig` and `SFTDataset` in src/axolotl/utils/schemas. Unknown keys are
 dropped there without a word, so a wrong name would go unseen.
-LLaMA-Factory 0.9.6.dev0, commit ff6d4d1: the dataclasses in src/llamafactory/hparams; the rest is transformers'
+LLaMA-Factory 0.9.5: the dataclasses in src/llamafactory/hparams; the rest is transformers'
 `TrainingArguments`. Unknown keys are an error there.
-Unsloth, commit 015bdef of 2026-08-22: signatures in unsloth/models/loader.py and llama.py; it pins trl <= 0.24.0.
+Unsloth 2026.10.9: signatures in unsloth/models/loader.py and llama.py; it takes trl from 0.18.2 to 1.15.0.
 """
 
 AXOLOTL = {
@@ -24,6 +26,10 @@ AXOLOTL = {
     "chat_template": str,
     "chat_template_jinja": str,
     "adapter": str,
+    "lora_model_dir": str,
+    "lora_mlp_kernel": bool,
+    "lora_qkv_kernel": bool,
+    "lora_o_kernel": bool,
     "lora_r": int,
     "lora_alpha": int,
     "lora_dropout": float,
