@@ -12,6 +12,7 @@ import gradio as gr
 from components.context import Studio
 from components.errors import shows_input_errors
 from components.practice_form import Form, config_of
+from components.practice_hub import draw_hub
 from pipelines.errors import InputError
 from pipelines.finetune.exports import export
 from pipelines.finetune.script import training_script
@@ -23,6 +24,7 @@ OFFERED = (
     ("llama-factory", "LLaMA-Factory", "train.yaml with the run's tokenized rows"),
     ("unsloth", "Unsloth", "one file for a GPU"),
     ("adapter", "Adapter", "for PEFT, with its card and losses"),
+    ("losses", "Losses", "the curve as a table (CSV), also while it trains"),
     ("merged", "Merged model", "for transformers alone; the difference that merging makes is measured"),
 )
 
@@ -47,6 +49,7 @@ def draw_exports(studio: Studio, run: gr.components.Component) -> None:
                 saver(studio, tool), [run], [file], api_visibility="private", show_progress="minimal"
             )
             saved.success(None, [file], None, js=_DOWNLOAD, api_visibility="private")
+    draw_hub(studio, run)
 
 
 def saver(studio: Studio, tool: str) -> Callable[[str], str]:

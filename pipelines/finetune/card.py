@@ -54,7 +54,7 @@ def model_card(run: RunDirectory, merged: str = "") -> str:
     )
     data = f"{len(config.pairs)} typed pairs and {config.data}" if config.pairs else config.data
     body = [
-        f"# {base.key}, fine-tuned (run {run.id})",
+        f"# {base.key}, fine-tuned (run {run.id[:6]})",
         "",
         f"{_OBJECTIVES[config.objective]} of `{base.shown}` with TRL: {what}."
         + (f" It began as the adapter `{base.continues}`, whose training it holds." if base.continues else ""),

@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError, unknown
 from pipelines.finetune.exports.adapter import adapter_archive
+from pipelines.finetune.exports.archive import write_text
 from pipelines.finetune.exports.axolotl import axolotl_archive
 from pipelines.finetune.exports.llama_factory import llama_factory_archive
 from pipelines.finetune.exports.merged import merged_archive
 from pipelines.finetune.exports.trl import trl_file
 from pipelines.finetune.exports.unsloth import unsloth_file
+from pipelines.finetune.losses import losses_csv
 from pipelines.finetune.run import RunDirectory
+from pipelines.finetune.view import view
 
 if TYPE_CHECKING:
     from pipelines.models import ModelManager
 
 __all__ = ["TOOLS", "export"]
+
+
+def losses_file(run: RunDirectory, folder: Path) -> Path:
+    """losses-<id>.csv in `folder`: each step so far, also while the run trains."""
+    return write_text(folder / f"losses-{run.id[:6]}.csv", losses_csv(view(run)))
+
 
 _WRITERS: dict[str, Callable[[RunDirectory, Path], Path]] = {
     "trl": trl_file,
@@ -26,6 +35,7 @@ _WRITERS: dict[str, Callable[[RunDirectory, Path], Path]] = {
     "llama-factory": llama_factory_archive,
     "unsloth": unsloth_file,
     "adapter": adapter_archive,
+    "losses": losses_file,
 }
 TOOLS = (*_WRITERS, "merged")
 _SFT_ONLY = ("axolotl", "llama-factory", "unsloth")

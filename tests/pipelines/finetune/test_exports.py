@@ -220,6 +220,6 @@ def test_the_trl_file_alone_repeats_the_losses_of_the_run(service, tmp_path, man
 @pytest.mark.slow
 def test_every_tool_gives_one_file(finished, tmp_path, manager):
     files = [export(finished, tool, tmp_path, manager) for tool in TOOLS]
-    assert [file.suffix for file in files] == [".py", ".zip", ".zip", ".py", ".zip", ".zip"]
+    assert [file.suffix for file in files] == [".py", ".zip", ".zip", ".py", ".zip", ".csv", ".zip"]
     assert all(file.is_file() for file in files) and len(list(tmp_path.iterdir())) == len(TOOLS)
     ast.parse(files[3].read_text())
