@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ from components.context import Studio
 from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
-from components.widgets.answers import answers_html, merge_html, proof_html, road_html
+from components.widgets.answers import answers_html, merge_html, proof_html, refused_html, road_html
 from pipelines.blind_vote import BlindVote, Entry
 from pipelines.errors import InputError
+from pipelines.models.names import HUB_ID
 from pipelines.models.spec import ModelSpec
 from pipelines.road import own_road, road
 from pipelines.serving_script import serving_command, swapping_script
@@ -32,6 +33,9 @@ MAX_COLUMNS = 8  # of all kinds
 LOOK = 2.0  # seconds between two looks for runs that have finished
 REDRAW = 0.08  # seconds between two drawings of a stream: faster than reading
 _INVITATION = '<p class="quiet">Ask, and every model you chose answers here, side by side.</p>'
+_NOT_MERGED = '<p class="quiet">Measures bytes, speed and logits, with the adapter beside its base and merged.</p>'
+_PEOPLE = "small adapters on one base in memory: several behaviours for 0.3 MB each"
+_ELSEWHERE = "made elsewhere for this base: one base in memory, several behaviours"
 _NO_MERGE = '<p class="quiet">Choose a run that was trained with LoRA: in the Practice tab one takes seconds.</p>'
 _ASKED_BLIND = (
     '<p class="quiet">Asked blind: the vote stands above, on this page and on all that have this tab open.</p>'
@@ -54,11 +58,20 @@ def build(studio: Studio, lesson: Lesson) -> None:
             )
             ask = gr.Button("Ask all", variant="primary", scale=0, min_width=120)
             stop = gr.Button("Stop", scale=0, min_width=90)
-        shipped = [(spec.title, spec.key) for spec in studio.manager.personalities()]
+        there = _offered(studio)
         people = gr.CheckboxGroup(
-            shipped, value=[], label="Personalities", visible=bool(shipped), elem_classes="personalities",
-            info="adapters of 0.3 MB that ship with the studio: one base in memory, several behaviours",
+            there, value=[], label="Adapters" if studio.manager.foreign() else "Personalities",
+            visible=bool(there) or studio.settings.allow_any_model, elem_classes="personalities",
+            info=_PEOPLE if studio.manager.personalities() else _ELSEWHERE,
         )  # fmt: skip
+        if refused := studio.manager.refused():
+            gr.HTML(refused_html(refused))
+        added = gr.State(())
+        if studio.settings.allow_any_model:
+            with gr.Row(elem_classes="ask"):
+                hub = gr.Textbox(label="Adapter of the Hub", placeholder="somebody/adapter", max_length=200, scale=5)
+                add = gr.Button("Add", scale=0, min_width=120)
+            gr.on([add.click, hub.submit], adder(studio), [hub, added, people], [added, people], **_QUIET)
         runs = gr.CheckboxGroup([], label="Trained here", info=_NO_RUNS)
         with gr.Row(elem_classes="knobs"):
             temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature", info="0 takes the likeliest token")
@@ -68,9 +81,12 @@ def build(studio: Studio, lesson: Lesson) -> None:
         visitor = gr.Textbox(visible=False)
         answers = gr.HTML(_INVITATION, elem_id="answers")
         with gr.Row(elem_classes="ask"):
-            merged = gr.Dropdown([], value=None, label="Merge an adapter", info="into a copy of its base", scale=5)
+            merged = gr.Dropdown(
+                there, value=there[0][1] if there else None, label="Merge an adapter", info="into a copy of its base",
+                scale=5,
+            )  # fmt: skip
             measure = gr.Button("Merge", scale=0, min_width=120)
-        merge = gr.HTML(_NO_MERGE, elem_id="merge")
+        merge = gr.HTML(_NOT_MERGED if there else _NO_MERGE, elem_id="merge")
         gr.HTML(
             "<h4>The whole road</h4>" + road_html(road(), own_road() if studio.manager.pair.key == "pocket" else {})
         )
@@ -141,9 +157,10 @@ def run_lister(studio: Studio) -> Callable[..., tuple[Any, Any, Any]]:
         now = [*kept, *(key for key in new if key not in kept)][-MAX_RUNS:]
         adapters = [spec for spec in specs if spec.adapter is not None]
         offered = [(titles.get(spec.key, spec.title), spec.key) for spec in reversed(specs)]
-        mergeable = [(titles.get(spec.key, spec.title), spec.key) for spec in reversed(adapters)]
-        still = merged if any(spec.key == merged for spec in adapters) else None
-        first = still or (adapters[-1].key if adapters else None)
+        mergeable = [(titles.get(spec.key, spec.title), spec.key) for spec in reversed(adapters)] + _offered(studio)
+        fresh = [spec.key for spec in adapters if spec.key not in known]
+        still = [key for _, key in mergeable if key == merged] or [key for _, key in mergeable]
+        first = fresh[-1] if fresh else still[0] if still else None
         return (
             keys,
             gr.CheckboxGroup(offered, value=now, info=_RUNS if offered else _NO_RUNS),
@@ -173,8 +190,9 @@ def asker(studio: Studio, asked: Asked, vote: BlindVote) -> Callable[..., Iterat
 
         if len(runs) > MAX_RUNS:
             raise InputError(f"{len(runs)} runs", "Trained here", f"Choose at most {MAX_RUNS}.")
-        offered = {spec.key for spec in studio.manager.personalities()}
-        models = ["base", "instruct", *(key for key in people if key in offered), *runs]
+        offered = {key for _, key in _offered(studio)}
+        chosen = [key for key in people if key in offered or HUB_ID.fullmatch(key)]
+        models = ["base", "instruct", *chosen, *runs]
         if len(models) > MAX_COLUMNS:
             raise InputError(f"{len(models)} models", "Ask all", f"Choose at most {MAX_COLUMNS - 2} beside the pair.")
         titles = _headings(studio, models)
@@ -233,6 +251,29 @@ def _ask_blind(
         vote.withdraw(number)
 
 
+def adder(studio: Studio) -> Callable[..., tuple[Any, Any]]:
+    """The handler that offers an adapter of the Hub beside the others, chosen at once."""
+
+    @shows_input_errors
+    def add(name: str, added: tuple[str, ...], chosen: list[str]) -> tuple[Any, Any]:
+        name = name.strip()
+        spec = studio.manager.resolve(name)
+        if spec.adapter is None:
+            raise InputError(
+                f"'{name[:80]}' is no LoRA adapter that this machine can reach",
+                "Adapter of the Hub",
+                "Give the id of a repository that holds an adapter_config.json and safetensors.",
+            )
+        there = _offered(studio)
+        if spec.key in {key for _, key in there}:
+            return added, gr.CheckboxGroup(value=list(dict.fromkeys([*chosen, spec.key])))
+        now = tuple(dict.fromkeys([*added, spec.key]))[-MAX_COLUMNS:]
+        choices = there + [(key, key) for key in now]
+        return now, gr.CheckboxGroup(choices, value=list(dict.fromkeys([*chosen, spec.key])))
+
+    return add
+
+
 def merger(studio: Studio) -> Callable[[str | None, str], Iterator[str]]:
     """The handler that merges a copy and shows what was measured."""
 
@@ -244,7 +285,7 @@ def merger(studio: Studio) -> Callable[[str | None, str], Iterator[str]]:
             raise InputError("no run is chosen", "Merge an adapter", "Train one in the Practice tab first.")
         yield '<p class="quiet">Reading a copy of the base, merging, timing both …</p>'
         report = measure_merge(studio.manager, run, prompt)
-        yield merge_html(report, _titles(studio).get(run, run))
+        yield merge_html(report, _headings(studio, [run])[0])
 
     return measure
 
@@ -279,10 +320,20 @@ def _proof(studio: Studio, prompt: str, base: Answer) -> str:
         return f'<p class="proof quiet">Not compared with a fresh base: {escape(error.what)}.</p>'
 
 
-def _specs(studio: Studio, runs: list[str]) -> list[ModelSpec]:
+def _offered(studio: Studio) -> list[tuple[str, str]]:
+    """Title and key of the adapters that are there without training: shipped, and from the models directory."""
+    return [(spec.title, spec.key) for spec in (*studio.manager.personalities(), *studio.manager.foreign())]
+
+
+def _specs(studio: Studio, chosen: list[str]) -> list[ModelSpec]:
     """The adapters and runs that are still there: a choice may outlive its run."""
-    there = {spec.key: spec for spec in (*studio.manager.personalities(), *studio.manager.runs())}
-    return [there[key] for key in runs if key in there]
+    found = []
+    for key in chosen:
+        with suppress(InputError):
+            spec = studio.manager.resolve(key)
+            if spec.role in ("adapter", "fine-tuned"):
+                found.append(spec)
+    return found
 
 
 def _titles(studio: Studio) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,11 +105,11 @@ def serving_command(base: ModelSpec, runs: Sequence[ModelSpec]) -> str:
     if adapters:
         rank = max(_rank(run.adapter) for run in adapters if run.adapter is not None)
         fits = next((size for size in _VLLM_RANKS if size >= rank), rank)
-        modules = " ".join(f"{_name(run)}={_folder(run)}" for run in adapters)
+        modules = " ".join(shlex.quote(f"{_name(run)}={_folder(run)}") for run in adapters)
         options += ["--enable-lora", f"--max-lora-rank {fits}", f"--lora-modules {modules}"]
         # vLLM takes one template for all; an adapter is trained with its own, so a base's would garble it.
         if adapters[0].adapter and (adapters[0].adapter / "chat_template.jinja").is_file():
-            options.append(f"--chat-template {_folder(adapters[0])}/chat_template.jinja")
+            options.append(f"--chat-template {shlex.quote(_folder(adapters[0]))}/chat_template.jinja")
     lines.append(" \\\n  ".join(options) + " &")
     asked = _name(adapters[0]) if adapters else "base"
     lines += [
@@ -126,7 +127,7 @@ def serving_command(base: ModelSpec, runs: Sequence[ModelSpec]) -> str:
 
 
 def _name(run: ModelSpec) -> str:
-    return run.key.replace("run:", "run-", 1)
+    return re.sub(r"[^\w-]", "-", run.key)
 
 
 def _folder(run: ModelSpec) -> str:

@@ -132,8 +132,8 @@ def _together(columns: Sequence[Column]) -> str:
         return ""
     tokens = sum(each.new_tokens for each in written)
     return (
-        f'<p class="quiet together">{largest} models in one batch on one base, one pass a step; with all '
-        f"{len(columns)} models {tokens / seconds:,.0f} tokens/s.</p>"
+        f'<p class="quiet together">{largest} models on one base answered in one batch; all {len(columns)} together '
+        f"wrote {tokens / seconds:,.0f} tokens/s.</p>"
     )
 
 
@@ -191,6 +191,13 @@ def merge_html(merge: Merge, name: str) -> str:
         f'<p class="quiet">Logits reach {merge.largest_logit:.1f}; greedy, both {agree} {merge.tokens} {noun}. '
         f"Measured in {merge.seconds:.1f} s.</p>"
     )
+
+
+def refused_html(reasons: Sequence[str]) -> str:
+    """Adapters of the models directory that are not offered, each with the reason, folded away."""
+    noun = "adapter" if len(reasons) == 1 else "adapters"
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    return f'<details class="refused"><summary>{len(reasons)} {noun} not offered</summary><ul>{items}</ul></details>'
 
 
 def road_html(stages: Sequence[Stage], own: Mapping[str, Own]) -> str:

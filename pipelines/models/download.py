@@ -32,7 +32,7 @@ def locate(spec: ModelSpec, may_download: bool, progress: Progress, cancelled: t
         if not is_complete(spec.folder):
             raise InputError(f"the weights of '{spec.key}' are not in {spec.source}", _WHERE, "Restore that folder.")
         return spec.folder
-    cached = _cached(spec)
+    cached = cached_folder(spec)
     if cached is not None:
         return cached
     from huggingface_hub import constants
@@ -52,7 +52,8 @@ def locate(spec: ModelSpec, may_download: bool, progress: Progress, cancelled: t
     return _download(spec, progress, cancelled)
 
 
-def _cached(spec: ModelSpec) -> Path | None:
+def cached_folder(spec: ModelSpec) -> Path | None:
+    """The complete snapshot of a Hub model in this machine's cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -55,6 +55,14 @@ class ModelManager:
         """The adapters that ship with the studio for the running base; empty for most pairs."""
         return self._names.personalities()
 
+    def foreign(self) -> list[ModelSpec]:
+        """The adapters made elsewhere that fit the running pair, from the models directory."""
+        return self._names.foreign()
+
+    def refused(self) -> list[str]:
+        """Why each other adapter of the models directory is not offered, a sentence each."""
+        return self._names.refused()
+
     def register_adapter(self, run_id: str, path: Path) -> None:
         """Let `run:<run_id>` mean the adapter in a folder outside of the runs directory."""
         self._names.register_adapter(run_id, path)
@@ -106,7 +114,7 @@ class ModelManager:
         try:
             if spec.adapter is not None:
                 adapter = resident.attach(spec.adapter)
-            yield Lease(spec, resident, adapter, self._tokenizer(spec))
+            yield Lease(spec, resident, adapter, _fitting(self._tokenizer(spec), spec, resident))
         finally:
             if adapter is not None:
                 resident.detach(adapter)
@@ -119,7 +127,7 @@ class ModelManager:
         resident, reserved = self._load(spec.weights, Flight())
         try:
             adapter = resident.attach(spec.adapter) if spec.adapter else None
-            yield FreshLease(spec, resident, adapter, self._tokenizer(spec))
+            yield FreshLease(spec, resident, adapter, _fitting(self._tokenizer(spec), spec, resident))
         finally:
             self._shelf.unreserve(reserved)
 
@@ -174,13 +182,30 @@ class ModelManager:
         if folder is None:
             may_download = self._may_download(spec.weights)
             folder = locate(spec.weights, may_download, lambda *_: None, threading.Event())
-        changed = max((file.stat().st_mtime_ns for file in folder.glob("token*")), default=0)
-        key = f"{folder} {changed}"
+        template = spec.adapter / "chat_template.jinja" if spec.adapter not in (None, folder) else None
+        files = [*folder.glob("token*"), *([template] if template and template.is_file() else ())]
+        key = f"{folder} {template} {max((file.stat().st_mtime_ns for file in files), default=0)}"
         if key not in self._tokenizers:
             if len(self._tokenizers) >= _MAX_TOKENIZERS:
                 self._tokenizers.clear()
-            self._tokenizers[key] = load_tokenizer(spec, folder)
+            tokenizer = load_tokenizer(spec, folder)
+            if template is not None and template.is_file():
+                # It answers in the template that it was trained with, though it kept no tokenizer of its own.
+                tokenizer.chat_template = template.read_text(encoding="utf-8")
+            self._tokenizers[key] = tokenizer
         return self._tokenizers[key]
+
+
+def _fitting(tokenizer: Any, spec: ModelSpec, resident: Resident) -> Any:
+    """The tokenizer, unless an adapter's own knows tokens that its base has no embedding for. Raises InputError."""
+    rows = int(getattr(resident.model.config, "vocab_size", 0) or len(tokenizer))
+    if spec.adapter is not None and len(tokenizer) > rows:
+        raise InputError(
+            f"the tokenizer of '{spec.key}' has {len(tokenizer):,} tokens, and {spec.weights.title} knows {rows:,}",
+            "model",
+            "Train it without added tokens.",
+        )
+    return tokenizer
 
 
 def _status(spec: ModelSpec, sizes: dict[str, int], device: str) -> ModelStatus:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipelines.errors import InputError, unknown
 from pipelines.models.catalogue import adapters, pairs
+from pipelines.models.foreign import CONFIG, Foreign, is_model
 from pipelines.models.spec import ModelSpec, Pair, Role
 from pipelines.models.weights import is_complete, stored_weights
 from pipelines.settings import Settings
@@ -40,6 +41,7 @@ class Names:
         self._adapters: dict[str, Path] = {}
         self._listed: tuple[float, list[ModelSpec]] = (float("-inf"), [])
         self.pair = self._running_pair(settings.pair)
+        self._foreign = Foreign(settings.models_dir, (self.pair.base, self.pair.instruct))
         for spec in (self.pair.base, self.pair.instruct):
             self._known[spec.key] = spec
 
@@ -60,13 +62,16 @@ class Names:
         known = self._known | self._folders()
         if name in known:
             return known[name]
+        foreign = self._foreign.folders()
+        if name in foreign:
+            return _or_raise(foreign[name])
         if HUB_ID.fullmatch(name):
             return self._hub(name)
-        raise unknown(name, [*known, "base", "instruct", *(spec.key for spec in self.runs())], _WHERE)
+        raise unknown(name, [*known, *foreign, "base", "instruct", *(spec.key for spec in self.runs())], _WHERE)
 
     def all(self) -> list[ModelSpec]:
         """The running pair, its runs, the folders, then the rest of the catalogue."""
-        first = {spec.key: spec for spec in (self.pair.base, self.pair.instruct, *self.runs())}
+        first = {spec.key: spec for spec in (self.pair.base, self.pair.instruct, *self.runs(), *self.foreign())}
         return list((first | self._folders() | {k: v for k, v in self._known.items() if k not in first}).values())
 
     def runs(self) -> list[ModelSpec]:
@@ -80,6 +85,15 @@ class Names:
     def personalities(self) -> list[ModelSpec]:
         """The adapters that ship with the studio for the base of the running pair."""
         return [spec for spec in adapters() if spec.weights.key == self.pair.base.key]
+
+    def foreign(self) -> list[ModelSpec]:
+        """The adapters of the models directory that fit the running pair."""
+        return [found for found in self._foreign.folders().values() if isinstance(found, ModelSpec)]
+
+    def refused(self) -> list[str]:
+        """Why each other adapter of the models directory is not offered, a sentence each."""
+        errors = [found for found in self._foreign.folders().values() if isinstance(found, InputError)]
+        return [f"{error.what[:1].upper()}{error.what[1:]}. {error.advice}" for error in errors]
 
     def _find_runs(self) -> Iterator[ModelSpec]:
         identifiers = list(self._adapters)
@@ -127,7 +141,7 @@ class Names:
         if directory is None:
             return {}
         found = {}
-        for path in sorted(path for path in directory.iterdir() if is_complete(path)):
+        for path in sorted(path for path in directory.iterdir() if _is_folder_of_a_model(path)):
             with suppress(InputError):  # one folder that is no model must not hide the others
                 found[path.name] = folder_spec(path, path.name)
         return found
@@ -142,7 +156,7 @@ class Names:
                 _WHERE,
                 "Use a key of /models; --allow-any-model, given when the studio is started, allows any Hub id.",
             )
-        return _hub_spec(name)
+        return self._foreign.hub(name) or _hub_spec(name)
 
     def _run(self, run_id: str) -> ModelSpec:
         _check_run_id(run_id)
@@ -183,7 +197,7 @@ class Names:
         recorded = _read(adapter / "adapter_config.json").get("base_model_name_or_path")
         for trained_on in (found_at, recorded):
             for spec in [*self._known.values(), *self._folders().values()]:
-                if isinstance(trained_on, str) and _is_model(spec, trained_on):
+                if isinstance(trained_on, str) and is_model(spec, trained_on):
                     return spec
         origin = self._trained_from(run)
         if origin is None:
@@ -234,13 +248,15 @@ def _check_run_id(run_id: str) -> None:
         )
 
 
-def _is_model(spec: ModelSpec, trained_on: str) -> bool:
-    """Whether a recorded path or Hub id is this model; the path of a cached snapshot names its Hub id."""
-    if trained_on == spec.source:
-        return True
-    if spec.folder is not None:
-        return bool(trained_on) and Path(trained_on).resolve() == spec.folder.resolve()
-    return f"models--{spec.source.replace('/', '--')}" in Path(trained_on).parts
+def _is_folder_of_a_model(path: Path) -> bool:
+    return is_complete(path) and not (path / CONFIG).is_file()
+
+
+def _or_raise(found: ModelSpec | InputError) -> ModelSpec:
+    if isinstance(found, InputError):
+        # A copy: an error that is raised again and again collects the traces of all who raised it.
+        raise InputError(found.what, found.where, found.advice)
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ with somebody else's weights (unslothai/unsloth issue 4503 is that mistake).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
+from pipelines.models.fitting import adapter_shapes, misfit, read_adapter
 from pipelines.models.mixture import Mixture, refusal
 from pipelines.models.spec import ModelSpec
 from pipelines.models.turns import FairLock
@@ -102,7 +102,7 @@ class Resident:
         with self._lock:
             adapter = self._adapters.get(version)
             if adapter is None:
-                _check(folder)
+                self._check(folder)
                 self._make_room()
                 adapter = self._read(folder)
                 self._adapters[version] = adapter
@@ -141,6 +141,20 @@ class Resident:
             tuner.set_adapter(name, inference_mode=True)
         self._active = name
 
+    def _check(self, folder: Path) -> None:
+        """Raises InputError for what is no adapter of this model, before PEFT touches the module tree."""
+        read_adapter(folder)
+        # Wrapped layers keep the model's own weight as `base_layer`.
+        own = {name.replace(".base_layer", ""): tuple(w.shape) for name, w in self.model.named_parameters()}
+        if why := misfit(adapter_shapes(folder), own, self.spec.title):
+            raise self._unfit(folder, f": {why}")
+
+    def _unfit(self, folder: Path, why: str = "") -> InputError:
+        # A run's adapter lies in a folder called `adapter`, another one in a folder of its own name.
+        name = folder.parent.name if folder.name == "adapter" else folder.name
+        what = f"the adapter in '{name}' does not fit {self.spec.title}{why}"
+        return InputError(what, _WHERE, "Train it on this base.")
+
     def _read(self, folder: Path) -> Adapter:
         from peft import PeftConfig, PeftModel
 
@@ -155,11 +169,7 @@ class Resident:
             self._peft.load_adapter(str(folder), adapter_name=name, torch_device=self.device)
         except Exception as error:  # PEFT raises RuntimeError, ValueError, KeyError … for a wrong shape or key
             self._forget(name)
-            raise InputError(
-                f"the adapter in '{folder.parent.name}' does not fit {self.spec.title}",
-                _WHERE,
-                "Train it on this base.",
-            ) from error
+            raise self._unfit(folder) from error
         finally:
             self._active = "?"  # reading one activates it, whatever was active before
             self._select(None)
@@ -190,19 +200,6 @@ class Resident:
             self._peft.delete_adapter(name)
             self._active = "?"
             self._select(None)
-
-
-def _check(folder: Path) -> None:
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    kind = config.get("peft_type")
-    if kind != "LORA":
-        raise InputError(f"an adapter of type {kind} cannot share a base", _WHERE, "Use a LoRA adapter.")
-    if config.get("bias", "none") != "none":
-        raise InputError(
-            "an adapter with trained biases changes the base itself",
-            _WHERE,
-            'Train it with bias="none" instead.',
-        )
 
 
 def _strip(model: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def stored_weights(folder: Path, where: str = "model") -> StoredWeights:
             begin, end = tensor["data_offsets"]
             size += end - begin
     return StoredWeights(parameters, size)
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def shapes_of(files: Iterable[Path], where: str = "model") -> Shapes:
+    """The shape of every tensor in these files. Raises InputError for one that is not safetensors."""
+    return {name: tuple(tensor["shape"]) for file in files for name, tensor in _header(file, where).items()}
+
+
+def model_shapes(folder: Path, where: str = "model") -> Shapes:
+    """The shape of every tensor of a model folder. Raises InputError as `stored_weights` does."""
+    return shapes_of(_shards(folder, where), where)
 
 
 Stamp = tuple[tuple[str, int, int], ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -138,6 +138,31 @@ def test_another_pair_has_no_personalities_and_a_key_from_outside_is_left_out(st
     assert studio.manager.personalities() == []
     seen = list(stage.asker(studio, stage.Asked(), BlindVote())("What is 1+1?", [], ["pocket-poet", "../x"], 0.0, 4, 0))
     assert seen[-1].count("<section") == 2
+
+
+def test_an_adapter_of_the_hub_is_added_once_and_a_whole_model_is_none(
+    studio: Studio, tiny_pair: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    stored = tmp_path / "hub" / "models--ann--friend"
+    write_adapter(tiny_pair.base, stored / "snapshots" / "abc", 3)
+    (stored / "refs").mkdir()
+    (stored / "refs" / "main").write_text("abc")
+    settings = replace(tiny_pair.settings, allow_any_model=True)
+    open_to_all = replace(studio, settings=settings, manager=ModelManager(settings))
+    add = stage.adder(open_to_all)
+    added, boxes = add(" ann/friend ", (), [])
+    assert added == ("ann/friend",) and boxes.value == ["ann/friend"] and boxes.choices == [("ann/friend",) * 2]
+    assert add("ann/friend", added, ["ann/friend"])[0] == ("ann/friend",)
+    with pytest.raises(gr.Error, match="'ann/other' is no LoRA adapter"):
+        add("ann/other", added, [])
+    ask = stage.asker(open_to_all, stage.Asked(), BlindVote())
+    assert list(ask("What is 1+1?", [], ["ann/friend"], 0.0, 4, 0))[-1].count("<section") == 3
+    assert '"ann-friend": "ann/friend"' in stage.script_writer(open_to_all)("x", [], ["ann/friend"], 7)
+    with pytest.raises(gr.Error, match="--allow-any-model"):
+        stage.adder(studio)("ann/friend", (), [])
 
 
 def test_answers_errors_and_titles_are_escaped() -> None:
