@@ -38,19 +38,20 @@ def compared_html(view: RunView) -> str:
         _row("peak memory", predicted.memory, took.memory if took else None, size, predicted.counted),
     ]
     return (
-        '<table class="data-table run-compared"><thead><tr><th scope="col"></th><th scope="col">predicted</th>'
+        '<div class="data-scroll run-compared" tabindex="0" role="region" aria-label="Predicted and measured">'
+        '<table class="data-table"><thead><tr><th scope="col"></th><th scope="col">predicted</th>'
         '<th scope="col">measured</th><th scope="col">off by</th><th scope="col">from</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
 def _row(
     name: str, predicted: float | None, measured: float | None, said: Callable[[float], str], rests_on: str
 ) -> str:
-    off = f"{predicted / measured - 1:+.0%}" if predicted is not None and measured else ""
+    off = f"{predicted / measured - 1:+.0%}".replace("-", "−") if predicted is not None and measured else ""
     cells = ["–" if predicted is None else said(predicted), said(measured) if measured else "…", off]
     return (
         f'<tr><th scope="row">{name}</th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
-        + f'<td class="quiet">{escape(rests_on)}</td></tr>'
+        + f"<td>{escape(rests_on)}</td></tr>"
     )

@@ -132,6 +132,7 @@ class RunView:
             "eval": [
                 {"step": look.step, "loss": look.loss, "accuracy": look.accuracy}
                 | ({} if look.win_rate is None else {"win_rate": look.win_rate})
+                | ({} if look.taught is None else {"taught": look.taught})
                 for look in self.evals
             ],
             "samples": [{"step": s.step, "prompt": s.prompt, "text": s.text} for s in self.samples],
