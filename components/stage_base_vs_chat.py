@@ -35,7 +35,7 @@ REDRAW = 0.08  # seconds between two drawings of a stream: faster than reading
 _INVITATION = '<p class="quiet">Ask, and every model you chose answers here, side by side.</p>'
 _NOT_MERGED = '<p class="quiet">Measures bytes, speed and logits, with the adapter beside its base and merged.</p>'
 _PEOPLE = "small adapters on one base in memory: several behaviours for 0.3 MB each"
-_ELSEWHERE = "made elsewhere for this base: one base in memory, several behaviours"
+_ELSEWHERE = "shipped, or made elsewhere for this pair: one base in memory, several behaviours"
 _NO_MERGE = '<p class="quiet">Choose a run that was trained with LoRA: in the Practice tab one takes seconds.</p>'
 _ASKED_BLIND = (
     '<p class="quiet">Asked blind: the vote stands above, on this page and on all that have this tab open.</p>'
@@ -62,7 +62,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         people = gr.CheckboxGroup(
             there, value=[], label="Adapters" if studio.manager.foreign() else "Personalities",
             visible=bool(there) or studio.settings.allow_any_model, elem_classes="personalities",
-            info=_PEOPLE if studio.manager.personalities() else _ELSEWHERE,
+            info=_ELSEWHERE if studio.manager.foreign() else _PEOPLE,
         )  # fmt: skip
         if refused := studio.manager.refused():
             gr.HTML(refused_html(refused))
@@ -245,7 +245,8 @@ def _ask_blind(
             if column.completion is None or column.error:
                 failed.append(title)
             else:
-                entries.append(Entry(column.model, title, column.completion.text))
+                # A line break at the start is the mark of a model that goes on where the question ends.
+                entries.append(Entry(column.model, title, column.completion.text.strip()))
         vote.present(number, entries, failed)
     finally:
         vote.withdraw(number)

@@ -85,6 +85,15 @@ def own_road(notes: Mapping[str, Any] | None = None) -> dict[str, OwnStage]:
                 ("stops", "stop by itself"),
             ),
         )
+    if "preferences" in notes:
+        found = notes["preferences"]
+        (won_before, won_after), (right_before, right_after) = found["win_rate"], found["right"]
+        own["preferences"] = OwnStage(
+            f"{found['pairs']:,} comparisons",
+            f"{_duration(found['seconds'])}{machine}",
+            f"{100 * won_before:.0f} → {100 * won_after:.0f} % of held-out pairs won: the preferred answer is the "
+            f"likelier. {100 * right_before:.0f} → {100 * right_after:.0f} % of held-out questions answered right.",
+        )
     return own
 
 

@@ -92,8 +92,8 @@ class Names:
 
     def refused(self) -> list[str]:
         """Why each other adapter of the models directory is not offered, a sentence each."""
-        errors = [found for found in self._foreign.folders().values() if isinstance(found, InputError)]
-        return [f"{error.what[:1].upper()}{error.what[1:]}. {error.advice}" for error in errors]
+        found = self._foreign.folders()
+        return [f"{name}: {why.what}. {why.advice}" for name, why in found.items() if isinstance(why, InputError)]
 
     def _find_runs(self) -> Iterator[ModelSpec]:
         identifiers = list(self._adapters)

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from pipelines.pocket import recipe as stages
 from pipelines.pocket.adapters import make_personalities
+from pipelines.pocket.aligned import measure_preferences
 from pipelines.stages import ASSETS
 
-STAGES = ("pretrain", "sft", "data", "evaluate", "install", "personalities")
+STAGES = ("pretrain", "sft", "data", "evaluate", "install", "personalities", "preferences")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.pocket",
         description="Make the pocket pair: corpus, tokenizer, pretraining, SFT, evaluation, model cards, and four "
-        "small adapters of the base. Every stage is seeded and reads what the one before left in the build directory; "
-        "an interrupted training goes on from its last checkpoint.",
+        "small adapters of the base, and the figures of a DPO run. Every stage is seeded and reads what the one before "
+        "left in the build directory; an interrupted training goes on from its last checkpoint.",
     )
     parser.add_argument("--stages", default=",".join(STAGES), help=f"which, in order: {','.join(STAGES)}")
     parser.add_argument("--build", type=Path, default=Path("build/pocket"), help="where intermediate files go")
@@ -47,6 +48,8 @@ def main() -> None:
             stages.evaluate(recipe)
         elif name == "install":
             stages.install(recipe, chosen.assets)
+        elif name == "preferences":
+            measure_preferences(chosen.build, chosen.assets, _report)
         else:
             make_personalities(chosen.build, chosen.assets, _report, chosen.seed)
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
+
+from pipelines.stages import ASSETS
+from tests.browser.conftest import end_studio, start_studio
+from tests.conftest import write_adapter
 
 pytestmark = pytest.mark.browser
 
@@ -75,6 +82,32 @@ def test_a_finished_run_joins_by_itself_and_can_be_merged(open_tab: Callable[...
     expect(page.locator("#stage-base-vs-chat .take-home-code").first).to_contain_text(f"runs/{run}/adapter")
 
 
+def test_an_adapter_made_elsewhere_is_asked_and_a_wrong_one_is_explained(chromium: Browser, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    for name, made_for in (("friend", "/home/ann/pocket-base"), ("stranger", "meta-llama/Llama-3.1-8B")):
+        folder = write_adapter(ASSETS / "models" / "pocket-base", shelf / name)
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": made_for}))
+    process, url = start_studio(tmp_path, "--models-dir", str(shelf))
+    try:
+        page = chromium.new_page()
+        page.set_default_timeout(SLOW)
+        page.goto(f"{url}/?tab=base-vs-chat")
+        page.get_by_role("checkbox", name="friend").check()
+        expect(page.get_by_role("checkbox", name="stranger")).to_have_count(0)
+        page.get_by_text("1 adapter not offered").click()
+        expect(page.locator(".refused li")).to_contain_text("was trained on 'Llama-3.1-8B'")
+        page.get_by_role("button", name="Ask all").click()
+        expect(page.locator("#answers .answer")).to_have_count(3, timeout=SLOW)
+        expect(page.locator("#answers .together")).to_contain_text(
+            "2 models on one base answered in one batch", timeout=SLOW
+        )
+        expect(page.locator("#answers .proof")).to_contain_text("It is the base", timeout=SLOW)
+        page.close()
+    finally:
+        assert end_studio(process) == 0
+
+
 def test_two_browsers_vote_blind_and_see_one_tally(open_tab: Callable[..., Page]) -> None:
     teacher, student = open_tab(), open_tab(width=390, height=844)
     teacher.get_by_role("checkbox", name="Poet").check()
@@ -83,20 +116,21 @@ def test_two_browsers_vote_blind_and_see_one_tally(open_tab: Callable[..., Page]
     names = ["Pocket base", "Pocket instruct", "Poet"]
     for page in (teacher, student):
         question = page.locator("#blind-question")
-        expect(question.locator(".answer")).to_have_count(3, timeout=SLOW)
+        expect(question.locator(".answer").nth(2)).to_be_visible(timeout=SLOW)
         # Nothing in the page's source, attributes included, tells who wrote what, before the vote.
         around = (
             question.inner_html() + page.locator("#blind-tally").inner_html() + page.locator("#answers").inner_html()
         )
         assert not [name for name in [*names, "poet", "base", "instruct", "template"] if name in around.lower()], around
-    letters = [student.locator("#blind-question .answer-text").nth(place).inner_text() for place in range(3)]
-    assert letters == [teacher.locator("#blind-question .answer-text").nth(place).inner_text() for place in range(3)]
+    texts = [page.locator("#blind-question .answer-text").all_inner_texts() for page in (teacher, student)]
+    assert texts[0] == texts[1]
 
     student.get_by_role("button", name="B is best").click()
     revealed = student.locator("#blind-question h4")
     expect(revealed.filter(has_text="your vote")).to_have_count(1)
     for name in names:
-        expect(revealed.filter(has_text=name)).to_have_count(1)
+        # Runs of other tests may have joined, whose titles begin with their base's.
+        expect(revealed.filter(has_text=re.compile(rf"· {name}\s+\d votes?"))).to_have_count(1)
     winner = revealed.filter(has_text="your vote").inner_text()
     expect(teacher.locator("#blind-tally")).to_contain_text("1 vote on this question", timeout=SLOW)
     assert "your vote" not in teacher.locator("#blind-question").inner_html()

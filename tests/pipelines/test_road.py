@@ -28,5 +28,19 @@ def test_the_pairs_own_stages_come_from_what_its_recipe_noted():
     assert "93.0 % of questions" in own["sft"].ability and "100.0 % stop by itself" in own["sft"].ability
 
 
+def test_the_shipped_pair_has_a_row_of_its_own_at_every_stage():
+    own = own_road()
+    assert list(own) == [stage.key for stage in road()]
+    assert " comparisons" in own["preferences"].data
+    assert own["preferences"].ability.startswith("28 → 100 % of held-out pairs won")
+
+
+def test_a_stage_of_preferences_says_what_it_won_and_what_it_kept():
+    found = {"pairs": 384, "seconds": 43, "win_rate": [0.25, 0.975], "right": [0.96, 0.95]}
+    own = own_road({"preferences": found})["preferences"]
+    assert (own.data, own.cost) == ("384 comparisons", "43 s")
+    assert "25 → 98 % of held-out pairs won" in own.ability and "96 → 95 % of held-out questions" in own.ability
+
+
 def test_without_notes_there_is_no_row_of_our_own():
     assert own_road({}) == {}
