@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
+from pipelines.models.device import computes_in_bf16
 
 TRACKIO_PROJECT = "fine-tuning-studio"  # `trackio show --project fine-tuning-studio` shows its runs
 
@@ -12,11 +13,13 @@ TRACKIO_PROJECT = "fine-tuning-studio"  # `trackio show --project fine-tuning-st
 def torch_dtype(config: FinetuneConfig, parameters: int, device: str) -> str:
     """`float32` or `bfloat16`: the dtype that the base model is loaded in.
 
-    auto is float32 for small models on a CPU, where bf16 saves no time, and bfloat16 for all others.
+    auto is float32 on a CPU for small models, where bf16 saves no time, and for all where the CPU has no units for it;
+    bfloat16 otherwise.
     """
     if config.dtype != "auto":
         return "float32" if config.dtype == "fp32" else "bfloat16"
-    return "float32" if device == "cpu" and parameters < SMALL_MODEL else "bfloat16"
+    single = device == "cpu" and (parameters < SMALL_MODEL or not computes_in_bf16(device))
+    return "float32" if single else "bfloat16"
 
 
 def sft_arguments(config: FinetuneConfig, parameters: int, device: str) -> dict[str, Any]:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.finetune.arguments import dpo_arguments, lora_arguments, sft_arguments
 from pipelines.finetune.card import card_files
-from pipelines.finetune.config import SMALL_MODEL
 from pipelines.finetune.conversations import Example, Examples, build_examples
 from pipelines.finetune.dpo import dpo_trainer_class, win_rate
 from pipelines.finetune.evaluate import answer_all, score
 from pipelines.finetune.loading import end_token_ids, load_adapter, load_base, load_tokenizer
+from pipelines.finetune.machine import (
+    attend_by_conversation,
+    computing_arguments,
+    scoring_supervised_positions_only,
+    use_threads,
+)
 from pipelines.finetune.recorder import Clock, recorder
 from pipelines.finetune.rows import Rows
 from pipelines.finetune.run import RunDirectory
@@ -51,26 +55,13 @@ def train(run: RunDirectory, clock: Clock) -> str:
     run.append("phase", text="asking the model before it is trained")
     with scoring_supervised_positions_only():
         trainer = _trainer(run, model, tokenizer, examples, device, clock)
+        if trainer.args.padding_free:
+            attend_by_conversation(model)
         checkpoint = run.path / "resume"
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint.is_dir() else None)
     _save(run, trainer, tokenizer)
     shutil.rmtree(checkpoint, ignore_errors=True)
     return "stopped" if trainer.state.global_step < trainer.args.max_steps else "finished"
-
-
-def use_threads(parameters: int) -> None:
-    """Let torch compute on all cores; for a small model on half of them, unless OMP_NUM_THREADS says how many.
-
-    The threads of a small model mostly wait for each other, and the longer the busier the cores are with something
-    else, as with the browser that draws the curve. A default run of the embedded pair on two cores, in seconds: alone
-    21 with one thread and 16 with two, watched in Chromium on the same cores 22 and 26.
-    """
-    if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "sched_getaffinity"):
-        return
-    import torch
-
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(max(1, cores // 2) if parameters < SMALL_MODEL else cores)
 
 
 def _trainer(run: RunDirectory, model: Any, tokenizer: Any, examples: Examples, device: str, clock: Clock) -> Trainer:
@@ -97,7 +88,7 @@ def _trainer(run: RunDirectory, model: Any, tokenizer: Any, examples: Examples, 
 
     trainer = RecordedTrainer(
         model=model,
-        args=_arguments(run, device),
+        args=_arguments(run, model, max(len(one.input_ids) for one in examples.train), device),
         train_dataset=columns(examples.train),
         eval_dataset=columns(examples.heldout or examples.train[:1]),
         processing_class=tokenizer,
@@ -110,8 +101,8 @@ def _trainer(run: RunDirectory, model: Any, tokenizer: Any, examples: Examples, 
     return trainer
 
 
-def _arguments(run: RunDirectory, device: str) -> TrainingArguments:
-    """What TRL is told: the run's settings, and how this studio looks at a run while it trains."""
+def _arguments(run: RunDirectory, model: Any, longest: int, device: str) -> TrainingArguments:
+    """What TRL is told: the run's settings, how this machine computes them, and how the studio looks at a run."""
     from trl import DPOConfig, SFTConfig
 
     config = run.config
@@ -129,32 +120,15 @@ def _arguments(run: RunDirectory, device: str) -> TrainingArguments:
         dataloader_pin_memory=device == "cuda",
         logging_nan_inf_filter=False,
     )
+    computing = computing_arguments(model, config, run.model.parameters, longest)
     if config.objective == "dpo":
-        return DPOConfig(**dpo_arguments(config, run.model.parameters, device), **looking)
+        return DPOConfig(**dpo_arguments(config, run.model.parameters, device) | computing, **looking)
     return SFTConfig(
-        **sft_arguments(config, run.model.parameters, device),
+        **sft_arguments(config, run.model.parameters, device) | computing,
         **looking,
         dataset_kwargs={"skip_prepare_dataset": not config.packing},
         eval_packing=False,
     )
-
-
-@contextlib.contextmanager
-def scoring_supervised_positions_only() -> Iterator[None]:
-    """Let TRL's fused output head leave out unlabelled positions on every device.
-
-    TRL 1.16 does so where it has Triton, and elsewhere scores each position and masks afterwards, for the sake of
-    accelerators that compile per shape. On a CPU that is four fifths of the head's work for nothing. The loss is the
-    same; a test compares the two.
-    """
-    from trl.trainer import utils
-
-    original = utils._use_triton
-    utils._use_triton = lambda device: device.type != "hpu"
-    try:
-        yield
-    finally:
-        utils._use_triton = original
 
 
 def answer_and_record(

@@ -1,0 +1,149 @@
+"""How this machine computes a run. Nothing here changes a loss by more than its rounding; it changes the time.
+
+TRL's defaults are for large models on large GPUs. On a CPU four of them are most of the time of a step: padding, which
+is multiplied like words; the output head over every position, four fifths of which have no label; checkpointing, which
+computes everything twice to save memory that is there; and bf16 on processors without bf16 units, which emulate it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import InputError
+from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
+from pipelines.models.device import free_memory
+
+if TYPE_CHECKING:
+    import torch
+
+# Families whose attention keeps the conversations of a packed row apart by their position ids: tested one by one.
+PACKED_TYPES = frozenset(
+    "llama mistral qwen2 qwen3 gemma gemma2 gemma3_text olmo2 smollm3 granite phi3 cohere starcoder2 helium".split()
+)
+CHECKPOINT_ABOVE = 0.5  # of the free memory; the rest is for the page, the manager's models and the estimate's error
+_ATTENTION = "sdpa_by_conversation"
+
+
+def use_threads(parameters: int) -> None:
+    """Let torch compute on all cores; for a small model on half of them, unless OMP_NUM_THREADS says how many.
+
+    The threads of a small model mostly wait for each other, and the longer the busier the cores are with something
+    else, as with the browser that draws the curve. A default run of the embedded pair on two cores, in seconds: alone
+    21 with one thread and 16 with two, watched in Chromium on the same cores 22 and 26.
+    """
+    if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "sched_getaffinity"):
+        return
+    import torch
+
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, cores // 2) if parameters < SMALL_MODEL else cores)
+
+
+def computing_arguments(model: Any, config: FinetuneConfig, parameters: int, longest: int) -> dict[str, Any]:
+    """Keyword arguments of `trl.SFTConfig` that say how a step is computed. `longest`: tokens of the longest row.
+
+    padding_free:           the conversations of a batch in one row, for large models whose attention bears it
+    gradient_checkpointing: for large models where the memory would not suffice without
+    """
+    large = parameters >= SMALL_MODEL
+    return {
+        "padding_free": large and model.config.model_type in PACKED_TYPES and config.objective == "sft",
+        "gradient_checkpointing": large and not _fits_without_checkpoints(model, config, longest),
+    }
+
+
+def _fits_without_checkpoints(model: Any, config: FinetuneConfig, longest: int) -> bool:
+    """Whether a step that keeps all activations stays within its share of the free memory, by the estimator."""
+    from pipelines.memory import MemorySetup, estimate
+
+    device = next(model.parameters()).device
+    single = next((weight for weight in model.parameters() if weight.is_floating_point()), None)
+    setup = MemorySetup(
+        model=model.config.to_json_string(),
+        method=config.method,
+        r=config.r,
+        targets=config.target_modules,
+        dtype="fp32" if single is not None and single.element_size() == 4 else "bf16",
+        batch=config.batch_size or 1,
+        seq_len=longest,
+        gradient_checkpointing=False,
+        loss="fused",
+    )
+    try:
+        needed = estimate(setup)
+    except InputError:  # a model that the estimator cannot read: keep to what is safe
+        return False
+    # The weights are loaded, and no longer part of the free memory.
+    return needed.total - needed.size("weights") <= CHECKPOINT_ABOVE * free_memory(device.type)
+
+
+@contextlib.contextmanager
+def scoring_supervised_positions_only() -> Iterator[None]:
+    """Let TRL's fused output head leave out unlabelled positions on every device.
+
+    TRL 1.16 does so where it has Triton, and elsewhere scores each position and masks afterwards, for the sake of
+    accelerators that compile per shape. On a CPU that is four fifths of the head's work for nothing. The loss is the
+    same; a test compares the two.
+    """
+    from trl.trainer import utils
+
+    original = utils._use_triton
+    utils._use_triton = lambda device: device.type != "hpu"
+    try:
+        yield
+    finally:
+        utils._use_triton = original
+
+
+def attend_by_conversation(model: Any) -> None:
+    """Let each conversation of a packed row attend within itself, instead of under a mask over the whole row.
+
+    Under a mask, T tokens cost T² products, nearly all of them between different conversations; torch's CPU kernel
+    computes them all. Four conversations of 150 tokens take a quarter. Sliding windows need their mask and keep it.
+    """
+    if model.device.type != "cpu" or getattr(model.config, "sliding_window", None):
+        return
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(_ATTENTION, sdpa_by_conversation)
+    AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+    model.set_attn_implementation(_ATTENTION)
+
+
+def sdpa_by_conversation(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    position_ids: torch.Tensor | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' own sdpa attention, called once for each conversation of a packed row.
+
+    query: (1, heads, T, width); a row is packed when its `position_ids`, (1, T), begin again from 0. Returns
+    (1, T, heads, width). Any other batch goes through as it is.
+    """
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    begins = _begins(position_ids, query, key)
+    if len(begins) < 2:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, position_ids=position_ids, **options)
+    parts = []
+    for begin, end in zip(begins, [*begins[1:], query.shape[2]], strict=True):
+        own = [states[:, :, begin:end] for states in (query, key, value)]
+        parts.append(sdpa_attention_forward(module, *own, None, **options)[0])
+    return torch.cat(parts, dim=1), None
+
+
+def _begins(position_ids: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> list[int]:
+    """Where the conversations of a packed row begin; empty for what is no packed row."""
+    if position_ids is None or len(query) != 1 or query.shape[2] != key.shape[2] or position_ids.shape[0] != 1:
+        return []
+    found = (position_ids[0] == 0).nonzero().flatten().tolist()
+    return found if found[:1] == [0] else []
