@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import InputError
-from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
 from pipelines.finetune.rows import Row, Rows, in_training_order
 from pipelines.finetune.run import TrainedModel
 from pipelines.labels import IGNORE_INDEX, label
@@ -84,7 +84,12 @@ def build_examples(rows: Rows, tokenizer: Any, config: FinetuneConfig, model: Tr
         raise InputError(
             f"no row has an answer within {config.max_length} tokens", "max_length", "Raise it, or look at the data."
         )
-    order = in_training_order([len(example.input_ids) for example in train], config.batch_size or 1, config.seed)
+    order = in_training_order(
+        [len(example.input_ids) for example in train],
+        config.batch_size or 1,
+        config.seed,
+        by_length=model.parameters < SMALL_MODEL,  # large ones are trained without padding (see `computing`)
+    )
     heldout = [_example(row, template, tokenizer, config) for row in rows.heldout]
     questions = [_question(row, template, tokenizer) for row in rows.heldout]
     taught = [_question(row, template, tokenizer) for row in rows.taught]

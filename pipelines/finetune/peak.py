@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
-from pipelines.finetune.arguments import sft_arguments, torch_dtype
-from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.arguments import torch_dtype
+from pipelines.finetune.computing import needs_checkpoints
+from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
 from pipelines.finetune.run import TrainedModel
 from pipelines.finetune.shapes import Shapes
 
@@ -41,7 +42,8 @@ def memory_of(
                 targets=config.target_modules,
                 batch=sequences,
                 seq_len=max(1, shapes.longest),
-                gradient_checkpointing=sft_arguments(config, model.parameters, device)["gradient_checkpointing"],
+                gradient_checkpointing=model.parameters >= SMALL_MODEL
+                and needs_checkpoints(_text_of(model), config, dtype, max(1, shapes.longest), device),
                 loss="fused",
                 accumulation=config.gradient_accumulation,
             )

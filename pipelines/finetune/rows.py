@@ -102,15 +102,18 @@ def trim(rows: Rows, config: FinetuneConfig) -> Rows:
     return Rows(tuple(train), tuple(heldout), rows.taught)
 
 
-def in_training_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
-    """Row numbers in the order to train on: batches of like lengths, in random order.
+def in_training_order(lengths: Sequence[int], batch_size: int, seed: int, by_length: bool = True) -> list[int]:
+    """Row numbers in the order to train on: in random order, `by_length` in batches of like lengths.
 
-    Sorting all rows by length would need no padding but show the model short answers first; so rows are shuffled,
-    sorted within groups of eight batches, cut into batches, and the batches shuffled.
+    Batches of like lengths need little padding, so they are for models that are trained on padded batches. Sorting all
+    rows would show the model short answers first; so rows are shuffled, sorted within groups of eight batches, cut into
+    batches, and the batches shuffled.
     """
     draw = random.Random(seed)
     shuffled = list(range(len(lengths)))
     draw.shuffle(shuffled)
+    if not by_length:
+        return shuffled
     group = 8 * batch_size
     batches, rest = [], []
     for start in range(0, len(shuffled), group):

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.finetune.arguments import dpo_arguments, lora_arguments, sft_arguments
 from pipelines.finetune.card import card_files
-from pipelines.finetune.conversations import Example, Examples, build_examples
-from pipelines.finetune.dpo import dpo_trainer_class, win_rate
-from pipelines.finetune.evaluate import answer_all, score
-from pipelines.finetune.loading import end_token_ids, load_adapter, load_base, load_tokenizer
-from pipelines.finetune.machine import (
+from pipelines.finetune.computing import (
     attend_by_conversation,
     computing_arguments,
     scoring_supervised_positions_only,
     use_threads,
 )
+from pipelines.finetune.conversations import Example, Examples, build_examples
+from pipelines.finetune.dpo import dpo_trainer_class, win_rate
+from pipelines.finetune.evaluate import answer_all, score
+from pipelines.finetune.loading import end_token_ids, load_adapter, load_base, load_tokenizer
 from pipelines.finetune.recorder import Clock, recorder
 from pipelines.finetune.rows import Rows
 from pipelines.finetune.run import RunDirectory
@@ -55,7 +55,7 @@ def train(run: RunDirectory, clock: Clock) -> str:
     run.append("phase", text="asking the model before it is trained")
     with scoring_supervised_positions_only():
         trainer = _trainer(run, model, tokenizer, examples, device, clock)
-        if trainer.args.padding_free:
+        if getattr(trainer, "padding_free", False):
             attend_by_conversation(model)
         checkpoint = run.path / "resume"
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint.is_dir() else None)

@@ -84,8 +84,8 @@ def rehearse() -> None:
 
 def measured(device: str) -> str:
     """What this machine can do, as JSON; empty for a device that it lacks, of which a run will complain."""
+    from pipelines.finetune.computing import use_threads
     from pipelines.finetune.measuring import measure_machine
-    from pipelines.finetune.trainer import use_threads
 
     try:
         return json.dumps(asdict(measure_machine(device, use_threads)))

@@ -3,10 +3,10 @@
 import pytest
 
 from pipelines.finetune.arguments import lora_arguments, sft_arguments
+from pipelines.finetune.computing import scoring_supervised_positions_only
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.conversations import build_examples
 from pipelines.finetune.loading import keep_trainable, load_base, load_tokenizer
-from pipelines.finetune.machine import scoring_supervised_positions_only
 from pipelines.finetune.preparing import plan
 from pipelines.labels import IGNORE_INDEX, label
 from pipelines.models import ModelManager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.finetune import machine
+from pipelines.finetune import computing
+from pipelines.finetune.computing import PACKED_TYPES, attend_by_conversation, computing_arguments
 from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
-from pipelines.finetune.machine import PACKED_TYPES, attend_by_conversation, computing_arguments
 from pipelines.labels import IGNORE_INDEX
 
 torch = pytest.importorskip("torch")
@@ -99,17 +99,19 @@ def test_checkpointing_begins_where_the_free_memory_would_not_suffice(monkeypatc
     model, config = _model("llama"), FinetuneConfig().resolved(SMALL_MODEL, 10, 64)
     chosen = []
     for free in (0, 1 << 40):
-        monkeypatch.setattr(machine, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(computing, "free_memory", lambda device, free=free: free)
         chosen.append(computing_arguments(model, config, SMALL_MODEL, 64)["gradient_checkpointing"])
     assert chosen == [True, False]
 
 
 def test_small_models_are_left_as_they_are():
     arguments = computing_arguments(_model("llama"), FinetuneConfig().resolved(1000, 10, 64), 1000, 64)
-    assert arguments == {"padding_free": False, "gradient_checkpointing": False}
+    assert arguments == {"gradient_checkpointing": False}
 
 
 def test_a_family_that_was_not_tested_is_padded():
     model = _model("llama")
     model.config.model_type = "somethingnew"
-    assert not computing_arguments(model, FinetuneConfig().resolved(SMALL_MODEL, 10, 64), SMALL_MODEL, 64)["padding_free"]
+    assert not computing_arguments(model, FinetuneConfig().resolved(SMALL_MODEL, 10, 64), SMALL_MODEL, 64)[
+        "padding_free"
+    ]

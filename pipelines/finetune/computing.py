@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Families whose attention keeps the conversations of a packed row apart by their position ids: tested one by one.
 PACKED_TYPES = frozenset(
-    "llama mistral qwen2 qwen3 gemma gemma2 gemma3_text olmo2 smollm3 granite phi3 cohere starcoder2 helium".split()
+    "llama mistral qwen2 qwen3 gemma gemma3_text olmo2 smollm3 granite phi3 cohere starcoder2 helium".split()
 )
 CHECKPOINT_ABOVE = 0.5  # of the free memory; the rest is for the page, the manager's models and the estimate's error
 _ATTENTION = "sdpa_by_conversation"
@@ -49,24 +49,31 @@ def computing_arguments(model: Any, config: FinetuneConfig, parameters: int, lon
     gradient_checkpointing: for large models where the memory would not suffice without
     """
     large = parameters >= SMALL_MODEL
-    return {
-        "padding_free": large and model.config.model_type in PACKED_TYPES and config.objective == "sft",
-        "gradient_checkpointing": large and not _fits_without_checkpoints(model, config, longest),
+    device, dtype = next((one.device.type, one.dtype) for one in model.parameters() if one.is_floating_point())
+    single = "fp32" if dtype.itemsize == 4 else "bf16"
+    described = model.config.to_json_string()
+    arguments: dict[str, Any] = {
+        "gradient_checkpointing": large and needs_checkpoints(described, config, single, longest, device)
     }
+    if large and model.config.model_type in PACKED_TYPES and config.objective == "sft" and not config.packing:
+        # TRL wants to hear that nothing is left to cut: the rows are within max_length already.
+        arguments |= {"padding_free": True, "max_length": None}
+    return arguments
 
 
-def _fits_without_checkpoints(model: Any, config: FinetuneConfig, longest: int) -> bool:
-    """Whether a step that keeps all activations stays within its share of the free memory, by the estimator."""
+def needs_checkpoints(described: str, config: FinetuneConfig, dtype: str, longest: int, device: str) -> bool:
+    """Whether a step that keeps all activations would pass its share of the free memory, by the estimator.
+
+    described: a config.json, or a model's name; dtype: fp32 or bf16; longest: tokens of the longest row
+    """
     from pipelines.memory import MemorySetup, estimate
 
-    device = next(model.parameters()).device
-    single = next((weight for weight in model.parameters() if weight.is_floating_point()), None)
     setup = MemorySetup(
-        model=model.config.to_json_string(),
+        model=described,
         method=config.method,
         r=config.r,
         targets=config.target_modules,
-        dtype="fp32" if single is not None and single.element_size() == 4 else "bf16",
+        dtype=dtype,
         batch=config.batch_size or 1,
         seq_len=longest,
         gradient_checkpointing=False,
@@ -75,9 +82,8 @@ def _fits_without_checkpoints(model: Any, config: FinetuneConfig, longest: int) 
     try:
         needed = estimate(setup)
     except InputError:  # a model that the estimator cannot read: keep to what is safe
-        return False
-    # The weights are loaded, and no longer part of the free memory.
-    return needed.total - needed.size("weights") <= CHECKPOINT_ABOVE * free_memory(device.type)
+        return True
+    return needed.total > CHECKPOINT_ABOVE * free_memory(device)
 
 
 @contextlib.contextmanager
@@ -104,7 +110,8 @@ def attend_by_conversation(model: Any) -> None:
     Under a mask, T tokens cost T² products, nearly all of them between different conversations; torch's CPU kernel
     computes them all. Four conversations of 150 tokens take a quarter. Sliding windows need their mask and keep it.
     """
-    if model.device.type != "cpu" or getattr(model.config, "sliding_window", None):
+    plain = model.config._attn_implementation == "sdpa" and not getattr(model.config, "sliding_window", None)
+    if model.device.type != "cpu" or not plain:
         return
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
