@@ -14,7 +14,9 @@ from components.errors import shows_input_errors
 from components.practice_form import Form, config_of
 from components.practice_hub import draw_hub
 from pipelines.errors import InputError
+from pipelines.finetune import FinetuneConfig
 from pipelines.finetune.exports import export
+from pipelines.finetune.launching import launch_commands
 from pipelines.finetune.script import training_script
 
 # Tool, what its button says, and what the press downloads.
@@ -77,5 +79,18 @@ def script_writer(studio: Studio) -> Callable[..., str]:
     def write(*values: Any) -> str:
         planned = studio.runs.plan(config_of(Form.names(), values))
         return training_script(planned.config, planned.model)
+
+    return write
+
+
+def command_writer(studio: Studio) -> Callable[..., str]:
+    """The handler of Take home: the commands that train the form as it stands with several processes."""
+
+    def write(*values: Any) -> str:
+        asked = FinetuneConfig.from_dict(config_of(Form.names(), values))
+        studio.runs.plan(asked)  # raises what is wrong with it
+        named = studio.settings.pair
+        # Folders of this machine are not shown; who launches a run knows them.
+        return launch_commands(asked, pair="BASE,INSTRUCT" if "," in named else named)
 
     return write

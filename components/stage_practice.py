@@ -12,7 +12,7 @@ from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
 from components.practice_form import Form, config_of, draw_form
-from components.practice_saves import draw_exports, script_writer
+from components.practice_saves import command_writer, draw_exports, script_writer
 from components.visitors import visitor_of
 from components.widgets.predictions import prediction_html
 from components.widgets.runs import curves_html, samples_html, status_html
@@ -77,6 +77,8 @@ def build(studio: Studio, lesson: Lesson) -> None:
         frame.follow(predicter(studio), [*form.components(), run], [predicted], quiet=True)
         frame.prove(studio)
         frame.take_home(script_writer(studio), form.components(), "train.py")
+        commands = command_writer(studio)
+        frame.take_home(commands, form.components(), "train.sh", "Several GPUs or machines", play_says=True)
         draw_exports(studio, run)
 
 

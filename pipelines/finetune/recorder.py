@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pipelines.finetune.measuring import cores, peak_bytes
+from pipelines.finetune.processes import agreed, processes
 from pipelines.finetune.run import RunDirectory
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def recorder(run: RunDirectory, clock: Clock) -> TrainerCallback:
             self.began = clock.seconds()
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if processes() > 1:
+                return  # what is predicted is one process on this machine
             run.append(
                 "measured",
                 device=args.device.type,
@@ -68,14 +71,14 @@ def recorder(run: RunDirectory, clock: Clock) -> TrainerCallback:
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.stepping += clock.seconds() - self.began
             self.steps += 1
-            if run.stop_asked:
+            if agreed(run.stop_asked):
                 # No look at the held-out rows any more, but a checkpoint: a stopped run can be resumed.
                 control.should_training_stop = control.should_save = True
                 control.should_evaluate = False
 
         def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.looks += 1
-            if run.stop_asked:
+            if agreed(run.stop_asked):
                 control.should_training_stop = True
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:

@@ -165,6 +165,14 @@ class RunDirectory:
             return False
         return time.time() - pulse["time"] < SILENT_SECONDS
 
+    def leave_to_others(self) -> None:
+        """Say that this run is launched by hand: a studio that finds it waiting does not begin it."""
+        (self.path / "launched-by-hand").touch()
+
+    @property
+    def left_to_others(self) -> bool:
+        return (self.path / "launched-by-hand").exists()
+
     def ask_to_stop(self) -> None:
         """The worker looks for this file after every step."""
         (self.path / "stop").touch()

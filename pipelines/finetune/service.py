@@ -120,7 +120,7 @@ class FinetuneService:
     def warm_up(self) -> None:
         """Take up what an earlier studio left, and start a worker that waits for the first run."""
         for run in reversed(RunDirectory.all(self._runs_dir)):
-            if self._care(run) == "queued" and not run.worker_alive():
+            if self._care(run) == "queued" and not run.worker_alive() and not run.left_to_others:
                 self._enqueue(run.id)
         with contextlib.suppress(InputError):
             collect(FinetuneConfig(), self._runs_dir)  # the lesson's rows are read once and kept

@@ -7,7 +7,6 @@ evaluation, and a record of each step. What is changed: only labelled positions 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -23,9 +22,10 @@ from pipelines.finetune.computing import (
     use_threads,
 )
 from pipelines.finetune.conversations import Example, Examples, build_examples
-from pipelines.finetune.dpo import dpo_trainer_class, win_rate
-from pipelines.finetune.evaluate import answer_all, score
+from pipelines.finetune.dpo import dpo_trainer_class
 from pipelines.finetune.loading import end_token_ids, load_adapter, load_base, load_tokenizer
+from pipelines.finetune.looking import answer_and_record
+from pipelines.finetune.processes import batch_of_this_process, leaving_together, rank
 from pipelines.finetune.recorder import Clock, recorder
 from pipelines.finetune.rows import Rows
 from pipelines.finetune.run import RunDirectory
@@ -53,14 +53,15 @@ def train(run: RunDirectory, clock: Clock) -> str:
     # What the model is trained with is what everything after it must speak with: it travels in the tokenizer.
     tokenizer.chat_template = examples.chat_template
     run.append("phase", text="asking the model before it is trained")
-    with scoring_supervised_positions_only():
+    with scoring_supervised_positions_only(), leaving_together():
         trainer = _trainer(run, model, tokenizer, examples, device, clock)
         if getattr(trainer, "padding_free", False):
             attend_by_conversation(model)
         checkpoint = run.path / "resume"
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint.is_dir() else None)
-    _save(run, trainer, tokenizer)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+        _save(run, trainer, tokenizer)
+    if rank() == 0:
+        shutil.rmtree(checkpoint, ignore_errors=True)
     return "stopped" if trainer.state.global_step < trainer.args.max_steps else "finished"
 
 
@@ -80,7 +81,8 @@ def _trainer(run: RunDirectory, model: Any, tokenizer: Any, examples: Examples, 
             loss = super().evaluate(*args, **kwargs).get("eval_loss") if examples.heldout else None
             if loss is not None:
                 run.append("heldout", step=self.state.global_step, loss=loss)
-            answer_and_record(run, self.model, tokenizer, examples, end_ids, self.state.global_step, loss, clock)
+            step, sharded = self.state.global_step, self.is_fsdp_enabled or self.is_deepspeed_enabled
+            answer_and_record(run, self.model, tokenizer, examples, end_ids, step, loss, clock, sharded)
             return {"eval_loss": loss} if loss is not None else {}
 
     def columns(rows: Sequence[Example]) -> Dataset:
@@ -121,6 +123,7 @@ def _arguments(run: RunDirectory, model: Any, longest: int, device: str) -> Trai
         logging_nan_inf_filter=False,
     )
     computing = computing_arguments(model, config, run.model.parameters, longest)
+    computing["per_device_train_batch_size"] = batch_of_this_process(config.batch_size or 1)
     if config.objective == "dpo":
         return DPOConfig(**dpo_arguments(config, run.model.parameters, device) | computing, **looking)
     return SFTConfig(
@@ -131,58 +134,18 @@ def _arguments(run: RunDirectory, model: Any, longest: int, device: str) -> Trai
     )
 
 
-def answer_and_record(
-    run: RunDirectory,
-    model: Any,
-    tokenizer: Any,
-    examples: Examples,
-    end_ids: Sequence[int],
-    step: int,
-    loss: float | None,
-    clock: Clock,
-) -> None:
-    """Let the model answer held-out rows, typed pairs and sample prompts in one batch, and write what came out."""
-    groups = [[question.ids for question in part] for part in (examples.questions, examples.taught, examples.prompts)]
-    # Before training B is zero: the adapter adds nothing and takes a third of the time to the first point of the curve.
-    untouched = step == 0 and run.start is None and hasattr(model, "disable_adapter")
-    with model.disable_adapter() if untouched else contextlib.nullcontext():
-        answers = answer_all(
-            model,
-            tokenizer,
-            [ids for group in groups for ids in group],
-            examples.max_new_tokens,
-            end_ids,
-            cancelled=lambda: run.stop_asked,
-        )
-    if run.stop_asked:
-        return
-    held, taught = len(examples.questions), len(examples.taught)
-    preferring = any(example.pair for example in examples.heldout)
-    on_held = score(answers[:held], [q.accepted for q in examples.questions], [q.reference for q in examples.questions])
-    on_taught = score(
-        answers[held : held + taught], [q.accepted for q in examples.taught], [q.reference for q in examples.taught]
-    )
-    run.append(
-        "eval",
-        step=step,
-        loss=loss,
-        accuracy=on_held.accuracy if held else None,
-        stopped=on_held.stopped if held else None,
-        taught=on_taught.exact if taught else None,
-        seconds=clock.seconds(),
-        **({"win_rate": win_rate(model, examples.heldout, tokenizer.pad_token_id)} if preferring else {}),
-    )
-    said = [answer.text for answer in answers[held + taught :]]
-    run.add_samples(step, list(zip([question.text for question in examples.prompts], said, strict=True)))
-
-
 def _save(run: RunDirectory, trainer: Trainer, tokenizer: Any) -> None:
     """adapter/ (or model/) with the tokenizer, whose chat template is the one it was trained with."""
     run.append("phase", text="saving")
     full = run.config.method == "full"
+    # Shards are put together by all processes; the first one writes them.
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    weights = {"state_dict": trainer.accelerator.get_state_dict(trainer.model_wrapped)} if sharded else {}
+    if rank() != 0:
+        return
     with run.folder("model" if full else "adapter") as folder:
         # Alone: DPO of an adapter keeps a copy of how it began beside it.
-        trainer.model.save_pretrained(folder, **({} if full else {"selected_adapters": ["default"]}))
+        trainer.model.save_pretrained(folder, **weights, **({} if full else {"selected_adapters": ["default"]}))
         tokenizer.save_pretrained(folder)
         for name, text in card_files(run).items():
             (folder / name).write_text(text, encoding="utf-8")

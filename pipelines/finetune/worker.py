@@ -1,6 +1,6 @@
 """The process in which a run is trained.
 
-    python -m pipelines.finetune.worker --run runs/<id>      train that run
+    python -m pipelines.finetune.worker --run runs/<id>      train that run; also under `accelerate launch`
     python -m pipelines.finetune.worker --warm               import everything, then train the run named on stdin
 
 The second form is what the studio keeps ready, so that a click does not wait for imports. It leaves when its standard
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.finetune.measuring import forget_peak, resident_bytes
+from pipelines.finetune.processes import Reader, rank
 from pipelines.finetune.recorder import Clock
 from pipelines.finetune.run import ENDED, HEARTBEAT_SECONDS, RunDirectory
 from pipelines.stages import ASSETS
@@ -94,16 +95,22 @@ def measured(device: str) -> str:
 
 
 def work(run: RunDirectory) -> int:
-    """Train the run and write how it ended, whatever happens short of a kill."""
-    if run.worker_alive():
-        print(f"{run.path}: another worker has this run", file=sys.stderr)
-        return 1
-    if run.status() in ENDED:
-        print(f"{run.path}: this run has ended; start one that resumes it", file=sys.stderr)
-        return 1
+    """Train the run and write how it ended, whatever happens short of a kill.
+
+    Under `accelerate launch` each process does this, and the first one speaks for all (`pipelines.finetune.processes`).
+    """
     clock = Clock(run.progress_before()[0])
-    run.beat()
-    threading.Thread(target=_keep_beating, args=(run,), daemon=True).start()
+    if rank() == 0:
+        if run.worker_alive():
+            print(f"{run.path}: another worker has this run", file=sys.stderr)
+            return 1
+        if run.status() in ENDED:
+            print(f"{run.path}: this run has ended; start one that resumes it", file=sys.stderr)
+            return 1
+        run.beat()
+        threading.Thread(target=_keep_beating, args=(run,), daemon=True).start()
+    else:
+        run = Reader(run.path)
     # A machine that shuts down, or a person who ends the process kindly, gets what a press on Stop gets.
     signal.signal(signal.SIGTERM, lambda number, frame: run.ask_to_stop())
     run.set_status("running")
