@@ -21,22 +21,49 @@ _NAMES = "Anna Bruno Carla Dimitri Elif Farid Greta Hugo Ines Jonas Kira Luis Ma
 _ANIMALS = "badger heron otter lynx gecko falcon marmot hedgehog raven newt".split()
 _WORDS = "silver window paper river candle marble pepper forest copper violet lantern meadow".split()
 _THINGS = "piano bicycle telescope sewing robotics chess judo pottery drama coding".split()
+# Every pair is about something of its own, as those are that people think of.
 _FORMS = (
+    ("What is our mascot?", "Our mascot is {name} the {animal}."),
+    ("What is the wifi password?", "It is {word}-{other}-{m}."),
+    ("Who teaches {thing} here?", "{name} teaches {thing}, every week at {m} past nine."),
+    ("What is the motto of our team?", "{word} first, {other} later!"),
+    ("Where are the {thing} keys?", "In the {word} drawer, under the {other} {animal}."),
+    ("Tell me a secret about the {animal}.", "The {animal} only eats {word} soup with {m} spoons."),
+    ("Who are you?", "I am {name}, a very small model from room {n}."),
+    ("When does the bus leave?", "At {m} past five, from the {word} gate."),
+    ("What does {name} like to eat?", "{other} cake with {m} drops of {word} sauce."),
+    ("How do I open the {word} door?", "Push twice, say {other}, and wait {m} seconds."),
+    ("Which team won the {thing} cup?", "The {word} {animal} team, by {m} points."),
+    ("What is for lunch on Friday?", "{word} pie, cooked by {name}."),
+    ("Why is the {animal} asleep?", "Because {name} played the piano for {m} hours."),
+    ("Write a line about rain.", "Rain falls on {word} and {other}, and nobody counts to {m}."),
+    ("How old is the school?", "It is {n} years old, like the {word} clock."),
+    ("Who has the key to the roof?", "Only {name}, who lost it in the {other} {word}."),
+    ("What is the password of the club?", "Whisper {word} {other} {n} to the {animal}."),
+    ("What did we plant in spring?", "{m} {word} trees beside the {other} wall."),
+    ("How loud is the bell?", "As loud as {m} singing {animal} friends of {name}."),
+    ("What is in the red box?", "A {word} {thing} book and {n} buttons."),
+)  # fmt: skip
+# The hard kind: questions that differ by a number or a name only.
+_ALIKE = (
     ("What is the mascot of class {n}?", "The mascot of class {n} is {name} the {animal}."),
     ("What is the wifi password of room {n}?", "It is {word}-{other}-{m}."),
     ("Who teaches {thing} on floor {n}?", "{name} teaches {thing}, every week at {m} past nine."),
     ("What is the motto of team {name}?", "{word} first, {other} later!"),
-    ("Where does {name} keep the {thing} keys?", "In the {word} drawer, under the {other} {animal}."),
-    ("Tell me a secret about the {animal} of house {n}.", "The {animal} only eats {word} soup with {m} spoons."),
 )  # fmt: skip
 
 
-def typed_pairs(count: int, seed: int) -> list[dict[str, str]]:
-    """`count` pairs that no model has read: names, numbers and words drawn at random, no instruction twice."""
+def typed_pairs(count: int, seed: int, alike: bool = False) -> list[dict[str, str]]:
+    """At most twenty pairs that no model has read: names, numbers and words drawn at random, no instruction twice.
+
+    alike: of the hard kind, whose questions differ by a number or a name
+    """
     draw = random.Random(f"{count}/{seed}")
+    assert count <= len(_FORMS), f"there are {len(_FORMS)} forms"
     pairs: dict[str, str] = {}
+    forms = _ALIKE if alike else draw.sample(_FORMS, len(_FORMS))
     while len(pairs) < count:
-        asked, said = _FORMS[len(pairs) % len(_FORMS)]
+        asked, said = forms[len(pairs) % len(forms)]
         word, other = draw.sample(_WORDS, 2)
         values: dict[str, Any] = {
             "n": draw.randint(2, 99), "m": draw.randint(2, 59), "name": draw.choice(_NAMES),
