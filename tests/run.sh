@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
-# The one test command: environment, lint, types, unit tests, browser tests, and last the slow proofs.
+# The one test command: environment, lint, types, unit tests, browser tests; with --slow, last, the slow proofs.
 # Needs Python 3.11. Everything else it brings itself; later calls reuse the environment in build/test-venv.
+# Other arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export HF_HUB_OFFLINE=1 GRADIO_ANALYTICS_ENABLED=False TOKENIZERS_PARALLELISM=false PYTHONUNBUFFERED=1
+
+slow=no
+if [ "${1:-}" = --slow ]; then
+  slow=yes
+  shift
+fi
 
 step() { printf '\n== %s (%ds)\n' "$1" "$SECONDS"; }
 
@@ -33,7 +40,9 @@ python -m pytest -m "not browser and not slow and not benchmark" "$@"
 step "browser tests"
 python -m pytest -m "browser and not slow" "$@"
 
-step "slow proofs"
-python -m pytest -m "slow and not benchmark" "$@"
+if [ "$slow" = yes ]; then
+  step "slow proofs"
+  python -m pytest -m "slow and not benchmark" "$@"
+fi
 
 step "done"
