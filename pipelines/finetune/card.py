@@ -57,7 +57,7 @@ def model_card(run: RunDirectory, merged: str = "") -> str:
         f"# {base.key}, fine-tuned (run {run.id[:6]})",
         "",
         f"{_OBJECTIVES[config.objective]} of `{base.shown}` with TRL: {what}."
-        + (f" It began as the adapter `{base.continues}`, whose training it holds." if base.continues else ""),
+        + (f" It began as the adapter `{_short(base.continues)}`, whose training it holds." if base.continues else ""),
         "",
         "| | |",
         "| --- | --- |",
@@ -86,6 +86,11 @@ def model_card(run: RunDirectory, merged: str = "") -> str:
         "",
     ]
     return "\n".join([*head, *body])
+
+
+def _short(name: str) -> str:
+    """A run by six digits of its id: who reads the whole of it may see and stop the run."""
+    return name[: len("run:") + 6] if name.startswith("run:") else name
 
 
 def _licence_lines(text: str) -> list[str]:

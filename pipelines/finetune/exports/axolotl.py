@@ -177,6 +177,7 @@ def _readme(run: RunDirectory, base: str) -> str:
             "rounding differs, and an adapter is drawn anew at every start.",
         ]
     )
+    warm = int(run.config.warmup_steps == 1)  # `_configure_warmup_and_logging` in axolotl/core/builders/base.py
     return "\n".join(
         [
             f"# Run {run.id[:6]} for Axolotl {VERSION}",
@@ -188,6 +189,7 @@ def _readme(run: RunDirectory, base: str) -> str:
             f"`{ROWS_FILE}` has the ids and labels that the run trained on, so template and mask are the run's to the",
             "token.",
             *begins,
+            *(["Axolotl makes two of one step of warm-up, so that its losses go other ways from step 2 on."] * warm),
             "",
         ]
     )
