@@ -60,7 +60,7 @@ def serving(script: Path, *arguments: str) -> Iterator[tuple[str, float]]:
         )
         try:
             address = f"http://127.0.0.1:{port}"
-            yield address, _wait(address, process) - began
+            yield address, wait_for_page(address, process) - began
         finally:
             process.terminate()
             process.wait(timeout=20)
@@ -104,7 +104,7 @@ def _get(address: str) -> Any:
         return json.load(answer)
 
 
-def _wait(address: str, process: subprocess.Popen[bytes]) -> float:
+def wait_for_page(address: str, process: subprocess.Popen[bytes]) -> float:
     deadline = time.perf_counter() + 120
     while time.perf_counter() < deadline:
         if process.poll() is not None:

@@ -1,4 +1,7 @@
-"""Workers and studios killed at random moments: no run is lost or corrupt, and each goes on to the same losses."""
+"""Workers and studios killed at random moments: no run is lost or corrupt, and each goes on to the same losses.
+
+Here the pieces, with random models; `tests/browser/test_crashes.py` kills the real studio under the eyes of a page.
+"""
 
 import contextlib
 import json
@@ -16,10 +19,10 @@ from pipelines.models import ModelManager
 from pipelines.settings import Settings
 from tests.pipelines.finetune.test_service import wait_for, wait_for_end
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-RUN = {"max_steps": 120, "batch_size": 4, "eval_steps": 10, "eval_rows": 2, "seed": 3}
-KILLS = 10
+RUN = {"max_steps": 60, "batch_size": 4, "eval_steps": 6, "eval_rows": 2, "seed": 3}
+KILLS = int(os.environ.get("CRASHES", "3"))
 
 # A studio without a page: starts a run, says its id, and would live for ever.
 STUDIO = """
@@ -58,8 +61,11 @@ def test_a_worker_killed_at_any_moment_leaves_a_run_that_goes_on_to_the_same_los
     for _ in range(KILLS):
         run_id = service.start(RUN)
         pulse = service.directory(run_id).path / "heartbeat.json"
+        # Moments of the run, not of the clock: so they fall into its training on a machine of any speed.
+        step = draw.randrange(RUN["max_steps"])
         wait_for(lambda path=pulse: path.exists())
-        time.sleep(draw.uniform(0.0, 2.0))
+        wait_for(lambda at=step, run=run_id: (seen := service.view(run)).step >= at or seen.ended)
+        time.sleep(draw.uniform(0.0, 0.1))
         with contextlib.suppress(ProcessLookupError):  # done already
             os.kill(json.loads(pulse.read_text())["pid"], signal.SIGKILL)
         seen = wait_for_end(service, run_id)
@@ -76,7 +82,7 @@ def test_a_worker_killed_at_any_moment_leaves_a_run_that_goes_on_to_the_same_los
         assert after.status == "finished"
         assert losses(after) == pytest.approx(unbroken, abs=1e-4)
         resumed += 1
-    assert resumed >= KILLS // 3
+    assert resumed
 
 
 def test_a_studio_killed_at_any_moment_finds_its_run_again(settings, unbroken, tmp_path):
@@ -90,7 +96,7 @@ def test_a_studio_killed_at_any_moment_finds_its_run_again(settings, unbroken, t
         studio = subprocess.Popen([sys.executable, "-c", STUDIO, json.dumps(asked)], stdout=subprocess.PIPE, text=True)
         assert studio.stdout is not None
         run_id = studio.stdout.readline().strip()
-        time.sleep(draw.uniform(0.0, 3.0))
+        time.sleep(draw.uniform(0.0, 2.0))
         studio.kill()
         studio.wait()
         after = FinetuneService(own, ModelManager(own))
