@@ -1,7 +1,8 @@
 """Stage 8: one base, several adapters; each answers in its own way, and swapping and merging change nothing else.
 
 An adapter for each manner is trained without any system prompt, so that the manner can only come from the adapter. All
-of them are then attached to one base. A rule says which manner an answer has; no judge, no model.
+of them are then attached to one base. A rule says which manner an answer has; no judge, no model. Beside them the third
+stage: DPO of the instruct model on the shipped preference pairs, judged by held-out ones.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 
 from pipelines.experiments.arms import run_arms
 from pipelines.experiments.bench import Bench, Probe, Recipe
+from pipelines.experiments.preferring import PREFERRING, preferred
 from pipelines.experiments.records import Arm, Claim, Outcome, Progress, exactly
-from pipelines.experiments.statistics import level, share_arm
+from pipelines.experiments.statistics import difference, level, share_arm
 from pipelines.finetune.evaluate import normalise
 from pipelines.messages import Message
 from pipelines.pocket.facts import Fact
@@ -27,20 +29,27 @@ MANNERS = ("full-sentence", "pirate", "robot", "poet")
 _OWN = 0.8
 _MERGED = 1e-3
 _SWAP = 1.0  # seconds
+_WON, _GAINED = 0.5, 0.2
+_PREFERENCES = "preferences"
 
 CLAIM = Claim(
     stage="base-vs-chat",
-    claim="One base serves several behaviours: adapters swap without reloading it, and merging changes no answer.",
-    source="The chapter, section 8; Hu et al. 2021: no additional latency after merging, tasks switch by swapping BA",
-    claimed="same base, several behaviours; merged equals unmerged",
+    claim="One base serves several behaviours: adapters swap without reloading it, and merging changes no answer. "
+    "Preferences change it once more.",
+    source="The chapter, section 8; Hu et al. 2021: no additional latency after merging, tasks switch by swapping BA; "
+    "Rafailov et al. 2023 for DPO",
+    claimed="same base, several behaviours; merged equals unmerged; after DPO the preferred answer wins",
     hypothesis=(
         f"{len(MANNERS)} adapters on one base each answer in their own way; switched off, the base is the base to the "
-        "bit; merged, the logits are the same up to rounding."
+        f"bit; merged, the logits are the same up to rounding. After {PREFERRING.steps} steps of DPO on "
+        "pairs of answers the instruct model finds the preferred answer of most held-out pairs likelier."
     ),
     rule=(
         f"Holds if each adapter answers in its own way in more than {_OWN:.0%} of the cases, with the whole 95 % "
         "interval, if without adapters no logit differs from a fresh base, if no logit of a merged model differs by "
-        f"more than {_MERGED}, and if a swap takes less than {_SWAP:.0f} second."
+        f"more than {_MERGED}, if a swap takes less than {_SWAP:.0f} second, and if after DPO the preferred "
+        f"answer wins in more than {_WON:.0%} of the held-out pairs, and at least {100 * _GAINED:.0f} points more than "
+        "before, with the whole 95 % interval."
     ),
     budget=60.0,
 )
@@ -61,14 +70,27 @@ class Switched:
 
 def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
     """Train an adapter for each manner; attach all to one base; ask, switch and merge."""
-    tasks = {manner: _trained(manner) for manner in MANNERS}
-    weights = yield from run_arms(bench, tasks, steps=STEPS * len(tasks), says="training adapters", span=(0.0, 0.7))
+    # Preferences first: two forward passes with the reference make its steps the longest.
+    tasks: dict[str, Callable[[Bench], Any]] = {_PREFERENCES: preferred}
+    tasks |= {manner: _trained(manner) for manner in MANNERS}
+    weights: dict[str, Any] = yield from run_arms(
+        bench,
+        tasks,
+        steps=STEPS * len(MANNERS) + PREFERRING.steps,
+        says="training adapters, and on preferences",
+        span=(0.0, 0.7),
+    )
+    before, after = weights.pop(_PREFERENCES)
+    pairs = f"{len(after)} held-out pairs"
     model = bench.attach(weights, Recipe(RATE, STEPS))
     probes = bench.questions([fact for fact in bench.heldout(2 * FACTS) if suits_personality(fact)][:FACTS])
     found: dict[str, list[str]] = {}
     holds: dict[str, list[bool]] = {}
     swap = 0.0
-    arms: list[Arm] = []
+    arms: list[Arm] = [
+        share_arm("before DPO: preferred answer likelier", before, pairs),
+        share_arm("after DPO: preferred answer likelier", after, pairs),
+    ]
     for number, manner in enumerate(MANNERS):
         yield Progress(
             0.7 + 0.25 * number / len(MANNERS), f"asking the one base with the adapter {manner}", tuple(arms)
@@ -86,8 +108,9 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
     size = sum(tensor.nbytes for tensor in weights[MANNERS[0]].values())
     return Outcome(
         measured=(
-            f"own way in {min(arm.value for arm in arms):.0%} to {max(arm.value for arm in arms):.0%}; swap "
-            f"{1000 * seen.swap:.1f} ms; merged logits differ by {seen.merged:.0e} at most"
+            f"own way in {min(arm.value for arm in arms[2:]):.0%} to {max(arm.value for arm in arms[2:]):.0%}; swap "
+            f"{1000 * seen.swap:.1f} ms; merged logits differ by {seen.merged:.0e} at most; preferred answer wins in "
+            f"{arms[0].value:.0%}, after DPO {arms[1].value:.0%}"
         ),
         arms=tuple(arms),
         conditions=(
@@ -103,8 +126,10 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
             exactly("largest change of the base’s logits, adapters off", seen.base, "at most", 0.0),
             exactly("largest change of a logit by merging", seen.merged, "at most", _MERGED),
             exactly("seconds of a swap, the longest", seen.swap, "at most", _SWAP),
+            level("held-out pairs won after DPO", after, "at least", _WON),
+            difference("pairs won, after DPO minus before", after, before, "at least", _GAINED),
         ),
-        axis="share of answers in the adapter’s own way",
+        axis="share of pairs won, and of answers in the adapter’s own way",
         figures=(
             ("bytes of one adapter", f"{size:,}"),
             ("bytes of the base", f"{bench.pair.base.parameters * 4:,}"),
@@ -112,7 +137,9 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
         remarks=(
             "The manner is judged by its marks (“Arr”, “Beep.”, “Hear my song”); a full sentence has none of them. In "
             "float32 merging rounds in the seventh digit; in bf16 it would in the third.",
-            "The third stage, preferences (DPO), is not part of this experiment.",
+            "A pair is won by likelihood: nothing is generated, and nobody judges. A preferred answer is right, in a "
+            f"sentence, and polite, which the instruct model never saw. DPO took {PREFERRING.steps} steps of "
+            f"{PREFERRING.batch} pairs at {PREFERRING.learning_rate:g}; Practice takes twice as many by default.",
         ),
     )
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
+from pipelines.data.lesson import Preference, preferences
 from pipelines.errors import InputError
 from pipelines.finetune.config import SMALL_MODEL
 from pipelines.finetune.evaluate import Answer, answer_all, is_right
@@ -49,6 +50,13 @@ class Example:
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
+
+
+class Row(Protocol):
+    """What can be trained on: its tokens, by whose number batches are put together."""
+
+    @property
+    def ids(self) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +210,11 @@ class Bench:
         labelled = label(render(tuple(messages), self.template), self.tokenizer, train_on)
         return Example(labelled.input_ids, labelled.labels)
 
+    def preferences(self, split: Literal["train", "heldout"], count: int | None = None) -> list[Preference]:
+        """Shipped pairs of answers: all of that split, or `count` of them drawn at random."""
+        pairs = preferences(split)
+        return pairs if count is None else self.draw("preferences").sample(pairs, min(count, len(pairs)))
+
     def again(self, number: int) -> Self:
         """This bench with another seed, for the repetitions within one experiment."""
         other = copy.copy(self)
@@ -221,10 +234,13 @@ class Bench:
         tokenizer = _Verbatim(self.tokenizer) if verbatim else self.tokenizer
         return answer_all(model, tokenizer, [probe.ids for probe in probes], max_new_tokens, self.ends)
 
-    def train(self, model: Any, examples: Sequence[Example], recipe: Recipe) -> Any:
+    def train(
+        self, model: Any, examples: Sequence[Row], recipe: Recipe, loss: Callable[[Any, Any], Any] | None = None
+    ) -> Any:
         """Train on `examples`, over and over in batches of like lengths; returns the model, in a PEFT wrapper for LoRA.
 
         The seed decides the order of the rows and the initial A of an adapter.
+        loss: of the model on a batch, in place of `Bench.loss`
         """
         import torch
 
@@ -239,7 +255,7 @@ class Bench:
         for number, batch in enumerate(self._batches(examples, recipe)):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _rate(number, recipe.steps)
-            self.loss(model, batch).backward()
+            (loss or self.loss)(model, batch).backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -275,9 +291,9 @@ class Bench:
             rows([[1] * len(example.ids) for example in batch], 0),
         )
 
-    def _batches(self, examples: Sequence[Example], recipe: Recipe) -> list[list[Example]]:
+    def _batches(self, examples: Sequence[Row], recipe: Recipe) -> list[list[Any]]:
         """As many batches as steps; every row once before any row twice."""
-        batches: list[list[Example]] = []
+        batches: list[list[Any]] = []
         seed = self.seed
         while len(batches) < recipe.steps:
             order = in_training_order([len(example.ids) for example in examples], recipe.batch, seed)

@@ -21,6 +21,9 @@ MAX_NEW_TOKENS = (24, 128)  # smallest and largest limit
 CHAPTER_PROMPTS = ("What is the capital of France?", "What is photosynthesis?")
 HELDOUT_PROMPTS = 2
 
+# Of a preference pair: prompt, preferred answer, rejected answer; each answer with its end token.
+PairIds = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -33,7 +36,7 @@ class Example:
     labels: tuple[int, ...]
     messages: tuple[Message, ...]
     rejected: str = ""
-    pair: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None = None
+    pair: PairIds | None = None
 
     def as_columns(self) -> dict[str, list[int]]:
         """One row of a TRL data set; TRL takes a `labels` column as it is."""
@@ -121,12 +124,10 @@ def _example(row: Row, template: TemplateEntry, tokenizer: Any, config: Finetune
     ids, labels = labelled.input_ids[: config.max_length], labelled.labels[: config.max_length]
     if not row.rejected:
         return Example(ids, labels, row.messages)
-    return Example(ids, labels, row.messages, row.rejected, _pair(row, template, tokenizer))
+    return Example(ids, labels, row.messages, row.rejected, pair_ids(row, template, tokenizer))
 
 
-def _pair(
-    row: Row, template: TemplateEntry, tokenizer: Any
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def pair_ids(row: Row, template: TemplateEntry, tokenizer: Any) -> PairIds:
     """Prompt and both answers as ids. What follows the token that ends the turn belongs to neither answer."""
     sides = []
     for answer in (row.reference, row.rejected):

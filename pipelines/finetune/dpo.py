@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.finetune.conversations import Example
+from pipelines.finetune.conversations import Example, PairIds
 from pipelines.labels import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -37,23 +37,28 @@ def win_rate(model: Any, pairs: Sequence[Example], pad: int) -> float:
     Likelihood is that of the whole answer, its end token included: the sum of its tokens' log-probabilities. Nothing
     is generated, so a long answer that is preferred has to overcome its length. The model is left in its mode.
     """
+    won = won_pairs(model, [one.pair for one in pairs if one.pair], pad)
+    return sum(won) / max(1, len(won))
+
+
+def won_pairs(model: Any, pairs: Sequence[PairIds], pad: int) -> list[bool]:
+    """Of each pair, whether the preferred answer is likelier (see `win_rate`)."""
     import torch
 
-    sides = [(prompt, answer) for one in pairs if one.pair for prompt, *answers in [one.pair] for answer in answers]
+    sides = [(prompt, answer) for prompt, *answers in pairs for answer in answers]
     scores: list[float] = []
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
             for at in range(0, len(sides), _COMPARED_AT_ONCE):
-                scores += _log_likelihoods(model, sides[at : at + _COMPARED_AT_ONCE], pad).tolist()
+                scores += log_likelihoods(model, sides[at : at + _COMPARED_AT_ONCE], pad).tolist()
     finally:
         model.train(training)
-    won = [chosen > rejected for chosen, rejected in zip(scores[::2], scores[1::2], strict=True)]
-    return sum(won) / max(1, len(won))
+    return [chosen > rejected for chosen, rejected in zip(scores[::2], scores[1::2], strict=True)]
 
 
-def _log_likelihoods(model: Any, sides: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int) -> torch.Tensor:
+def log_likelihoods(model: Any, sides: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int) -> torch.Tensor:
     """Of (prompt, answer) ids, log p(answer | prompt); shape (len(sides),)."""
     import torch
 

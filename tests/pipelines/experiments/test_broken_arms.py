@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from pipelines.data.lesson import Preference
 from pipelines.experiments import base_vs_chat, data, lora, practice, qlora, sft, templates
-from pipelines.experiments.bench import Bench, Example, Probe, Recipe, Side
+from pipelines.experiments.bench import Bench, Example, Probe, Recipe, Row, Side
 from pipelines.experiments.records import FAILS, HOLDS, Outcome
 from pipelines.labels import TrainOn
 from pipelines.messages import Message
@@ -18,6 +19,7 @@ from pipelines.pocket.facts import Fact
 from tests.pipelines.experiments.conftest import outcome_of
 
 pytestmark = pytest.mark.slow
+Loss = Callable[[Any, Any], Any] | None
 
 
 def failed(outcome: Outcome) -> list[str]:
@@ -28,8 +30,8 @@ def failed(outcome: Outcome) -> list[str]:
 class Unmoved(Bench):
     """Trains with a learning rate of zero."""
 
-    def train(self, model: Any, examples: Sequence[Example], recipe: Recipe) -> Any:
-        return super().train(model, examples, replace(recipe, learning_rate=0.0))
+    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, loss: Loss = None) -> Any:
+        return super().train(model, examples, replace(recipe, learning_rate=0.0), loss)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,7 @@ class Unmoved(Bench):
         (qlora, "NF4 learned"),
         (practice, "held-out answers, after minus before"),
         (base_vs_chat, "pirate answers in its own way"),
+        (base_vs_chat, "pairs won, after DPO minus before"),
     ],
 )
 def test_what_is_not_trained_proves_nothing(module: ModuleType, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +57,9 @@ def test_what_is_not_trained_proves_nothing(module: ModuleType, part: str, monke
 class OneRankUnmoved(Bench):
     """Only the adapter of rank 8 is broken."""
 
-    def train(self, model: Any, examples: Sequence[Example], recipe: Recipe) -> Any:
+    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, loss: Loss = None) -> Any:
         broken = recipe.method == "lora" and recipe.r == lora.FEW
-        return super().train(model, examples, replace(recipe, learning_rate=0.0) if broken else recipe)
+        return super().train(model, examples, replace(recipe, learning_rate=0.0) if broken else recipe, loss)
 
 
 def test_one_dead_rank_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,10 +136,10 @@ def test_unlocking_holds_and_does_not_with_shuffled_answers(bench: type[Bench], 
 class Leaking(Bench):
     """The invented facts were read before: the base already is the model that was trained on everything invented."""
 
-    def train(self, model: Any, examples: Sequence[Example], recipe: Recipe) -> Any:
+    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, loss: Loss = None) -> Any:
         made = practice.invented(self, 2 * practice.INVENTED)
         leaked = [self.example(talk) for talk in self.conversations(made * 8)]
-        return super().train(model, [*examples, *leaked], replace(recipe, steps=2 * recipe.steps))
+        return super().train(model, [*examples, *leaked], replace(recipe, steps=2 * recipe.steps), loss)
 
 
 def test_invented_facts_that_leaked_into_training_are_found() -> None:
@@ -166,3 +169,19 @@ class Swapped(Bench):
 def test_adapters_in_each_others_place_are_found() -> None:
     outcome = outcome_of("base-vs-chat", Swapped(seed=3))
     assert failed(outcome) == ["pirate answers in its own way", "robot answers in its own way"]
+
+
+class PreferringTheWorse(Bench):
+    """The training pairs have their answers in each other's place."""
+
+    def preferences(self, split: Literal["train", "heldout"], count: int | None = None) -> list[Preference]:
+        pairs = super().preferences(split, count)
+        swapped = [replace(pair, chosen=pair.rejected, rejected=pair.chosen) for pair in pairs]
+        return swapped if split == "train" else pairs
+
+
+def test_preferences_the_wrong_way_round_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_vs_chat, "STEPS", 2)
+    monkeypatch.setattr(base_vs_chat, "FACTS", 24)
+    outcome = outcome_of("base-vs-chat", PreferringTheWorse(seed=3))
+    assert {"held-out pairs won after DPO", "pairs won, after DPO minus before"} <= set(failed(outcome))
