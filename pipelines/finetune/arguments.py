@@ -76,6 +76,7 @@ def lora_arguments(config: FinetuneConfig) -> dict[str, Any]:
         "lora_alpha": config.lora_alpha,
         "lora_dropout": config.lora_dropout,
         "target_modules": names[0] if names == ["all-linear"] else names,
+        **({"trainable_token_indices": list(config.trainable_tokens)} if config.trainable_tokens else {}),
     }
 
 

@@ -22,6 +22,7 @@ DTYPES = ("auto", "fp32", "bf16")
 REPORTS = ("none", "trackio")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 MAX_PAIRS, MAX_PAIR_CHARACTERS = 200, 4_000
+MAX_TRAINABLE_TOKENS = 20_000
 
 # Below this many parameters a model is trained like the embedded pair: a model of a few million needs updates
 # about ten times larger than a billion-parameter one before LoRA moves it at all.
@@ -52,6 +53,9 @@ class FinetuneConfig:
     lora_alpha: int | None = None  # None: twice r
     lora_dropout: float = 0.0
     target_modules: str = "all-linear"  # a preset, or module names with commas
+    # Rows of the embedding that LoRA trains along, by token id; None: for typed pairs on a small model, the tokens of
+    # their answers. Its base hardly ever writes some of them, and what is frozen in the output head cannot be learned.
+    trainable_tokens: tuple[int, ...] | None = None
     learning_rate: float | None = None
     scheduler: str = "linear"
     warmup_steps: int | None = None  # None: a twentieth of the steps
@@ -95,6 +99,7 @@ class FinetuneConfig:
         """The same as JSON holds it; `from_dict` reads it back."""
         values = asdict(self)
         values["pairs"], values["prompts"] = list(values["pairs"]), list(self.prompts)
+        values["trainable_tokens"] = None if self.trainable_tokens is None else list(self.trainable_tokens)
         return values
 
     def changed(self) -> dict[str, Any]:
@@ -118,7 +123,8 @@ class FinetuneConfig:
         return replace(
             self,
             lora_alpha=2 * self.r if self.lora_alpha is None else self.lora_alpha,
-            learning_rate=self.learning_rate or default_learning_rate(parameters, self.method, self.objective),
+            learning_rate=self.learning_rate
+            or default_learning_rate(parameters, self.method, self.objective, bool(self.pairs)),
             batch_size=batch,
             max_steps=steps,
             epochs=None,
@@ -128,17 +134,20 @@ class FinetuneConfig:
         )
 
 
-def default_learning_rate(parameters: int, method: str, objective: str = "sft") -> float:
+def default_learning_rate(parameters: int, method: str, objective: str = "sft", pairs: bool = False) -> float:
     """The peak learning rate that works for a model of that size.
 
-    Small: measured on the embedded pair (below 2e-3 its LoRA never learns to stop). Else: 2e-4 for LoRA and QLoRA
+    Small: measured on the embedded pair (below 2e-3 its LoRA never learns to stop; with typed `pairs`, half of the rows
+    or less are left for answering in general, which 5e-3 unsettles). Else: 2e-4 for LoRA and QLoRA
     (Dettmers et al. 2023, QLoRA, table 9) and 2e-5 for full fine-tuning (Ouyang et al. 2022; TRL's default). DPO takes
     smaller steps, for it moves a model that answers already: 5e-6 (Tunstall et al. 2023, Zephyr).
     """
     if objective == "dpo":
         return 2e-3 if parameters < SMALL_MODEL else 5e-6
     if parameters < SMALL_MODEL:
-        return 1e-3 if method == "full" else 5e-3
+        if method == "full":
+            return 1e-3
+        return 3e-3 if pairs else 5e-3
     return 2e-5 if method == "full" else 2e-4
 
 
@@ -199,6 +208,8 @@ def _read(key: str, value: Any) -> Any:
         if not isinstance(value, bool):
             raise InputError(f"{_shown(value)} is neither true nor false", key)
         return value
+    if key == "trainable_tokens":
+        return _token_ids(value)
     return _pairs(value) if key == "pairs" else _prompts(value)
 
 
@@ -271,6 +282,14 @@ def _prompts(value: Any) -> tuple[str, ...]:
     if len(prompts) > 16:
         raise InputError(f"{len(prompts)} prompts", "prompts", "At most 16 are asked at every look.")
     return prompts
+
+
+def _token_ids(value: Any) -> tuple[int, ...]:
+    whole = isinstance(value, Sequence) and all(isinstance(one, int) and not isinstance(one, bool) for one in value)
+    if not whole or len(value) > MAX_TRAINABLE_TOKENS or not all(0 <= one < 2**31 for one in value):
+        what = f"{_shown(value)[:60]} is no list of at most {MAX_TRAINABLE_TOKENS:,} token ids"
+        raise InputError(what, "trainable_tokens", "Leave it out: the studio fills it in where it helps.")
+    return tuple(sorted(set(value)))
 
 
 def _conflicts(config: FinetuneConfig) -> list[InputError]:

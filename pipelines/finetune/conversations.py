@@ -110,6 +110,13 @@ def build_examples(rows: Rows, tokenizer: Any, config: FinetuneConfig, model: Tr
     )
 
 
+def answer_tokens(rows: Sequence[Row], tokenizer: Any, config: FinetuneConfig, model: TrainedModel) -> tuple[int, ...]:
+    """The ids that have a label in one of `rows`, in order."""
+    template = training_template(tokenizer, model.template)
+    labels = {token for row in rows for token in _example(row, template, tokenizer, config).labels}
+    return tuple(sorted(labels - {IGNORE_INDEX}))
+
+
 def training_template(tokenizer: Any, key: str) -> TemplateEntry:
     """The catalogue's template of that key, or the tokenizer's own for an empty key."""
     if key:

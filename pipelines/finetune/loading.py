@@ -55,6 +55,16 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     return PeftModel.from_pretrained(model, folder, is_trainable=True)
 
 
+def give_trained_rows_a_bias() -> None:
+    """Let TRL's output head read the bias, which is None, of a head whose rows are trained (`trainable_tokens`).
+
+    PEFT 0.21 wraps the tied head as well and passes on its weight alone; TRL 1.16 asks for both.
+    """
+    from peft.utils.other import TrainableTokensWrapper
+
+    TrainableTokensWrapper.bias = None  # type: ignore[assignment]
+
+
 def keep_trainable(model: PreTrainedModel) -> None:
     """Keep bitsandbytes from repacking 4-bit layers for inference on a CPU.
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
-from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
+from pipelines.finetune.conversations import answer_tokens
 from pipelines.finetune.disk import budget, check_room, needed
 from pipelines.finetune.prediction import Prediction, predict
 from pipelines.finetune.rows import Rows, collect, trim
@@ -55,7 +56,13 @@ def plan(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> Plan:
         config = replace(asked, target_modules=_module_names(spec, asked.target_modules, asked.method))
     rows = collect(config, runs_dir)
     config = config.resolved(model.parameters, len(rows.train), model.context)
-    return Plan(config, model, trim(rows, config), spec.adapter)
+    rows = trim(rows, config)
+    if config.trainable_tokens is None:
+        small_adapter = model.parameters < SMALL_MODEL and config.method != "full" and spec.adapter is None
+        taught = rows.taught if small_adapter else ()
+        tokens = answer_tokens(taught, manager.tokenizer(model.key), config, model) if taught else ()
+        config = replace(config, trainable_tokens=tokens)
+    return Plan(config, model, rows, spec.adapter)
 
 
 def foresee(planned: Plan, runs_dir: Path, manager: ModelManager, device: str = "auto", done: int = 0) -> Prediction:

@@ -20,8 +20,10 @@ from pipelines.messages import Message, as_dicts, parse_messages
 # Held-out rows are drawn with a seed of their own: two runs with different seeds are judged by the same questions.
 HELDOUT_SEED = 2026
 HELDOUT_SHARE = 0.05
-# Typed pairs are this share of the rows; the rest is lesson data, so that the model does not forget how to answer.
-PAIR_SHARE = 0.35
+# Each typed pair is seen this often, but all together in no more than half of the rows: the rest is lesson data, so
+# that the model does not forget how to answer. (Measured on the embedded pair: docs/decisions.md.)
+PAIR_REPEATS = 32
+PAIR_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,9 @@ def trim(rows: Rows, config: FinetuneConfig) -> Rows:
     train = random.Random(config.seed).sample(rows.train, min(seen, len(rows.train)))
     heldout = random.Random(HELDOUT_SEED).sample(rows.heldout, min(config.eval_rows, len(rows.heldout)))
     if rows.taught:
-        kept = train[: round(seen * (1 - PAIR_SHARE))]
-        times = max(1, round(len(kept) * PAIR_SHARE / (1 - PAIR_SHARE) / len(rows.taught)))
-        train = kept + list(rows.taught) * times
+        room = min(round(seen * PAIR_SHARE), len(train))
+        times = max(1, min(PAIR_REPEATS, room // len(rows.taught)))
+        train = train[: max(0, seen - times * len(rows.taught))] + list(rows.taught) * times
     return Rows(tuple(train), tuple(heldout), rows.taught)
 
 

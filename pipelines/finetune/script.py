@@ -49,6 +49,14 @@ _TOKENIZED = [
     "trainer = Tokenized(",
 ]
 
+_TRAINED_ROWS = [
+    "# TRL asks the output head for its bias; PEFT's wrapper of a head whose rows are trained has none to give.",
+    "from peft.utils.other import TrainableTokensWrapper  # noqa: E402",
+    "",
+    "TrainableTokensWrapper.bias = None",
+    "",
+]
+
 _COMPARE = f'''
 # How far the losses are from those of the run, step by step.
 expected = dict(json.loads((HERE / "{LOSSES_FILE}").read_text(encoding="utf-8")))
@@ -129,6 +137,8 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         ]
     elif not full:
         lines += source_call("lora", "LoraConfig", lora_arguments(config))
+    if config.trainable_tokens or further:
+        lines += _TRAINED_ROWS
     told = (dpo_arguments if preferring else sft_arguments)(config, model.parameters, device)
     lines += source_call("arguments", f"{kind}Config", {"output_dir": "checkpoints", **told})
     lines += [

@@ -23,7 +23,7 @@ from pipelines.finetune.computing import (
 )
 from pipelines.finetune.conversations import Example, Examples, build_examples
 from pipelines.finetune.dpo import dpo_trainer_class
-from pipelines.finetune.loading import end_token_ids, load_adapter, load_base, load_tokenizer
+from pipelines.finetune.loading import end_token_ids, give_trained_rows_a_bias, load_adapter, load_base, load_tokenizer
 from pipelines.finetune.looking import answer_and_record
 from pipelines.finetune.processes import batch_of_this_process, leaving_together, rank
 from pipelines.finetune.recorder import Clock, recorder
@@ -46,6 +46,8 @@ def train(run: RunDirectory, clock: Clock) -> str:
     run.append("phase", text="loading the model")
     tokenizer = load_tokenizer(model_info)
     model = load_base(model_info, config, device)
+    if config.method != "full":
+        give_trained_rows_a_bias()
     if run.start is not None:
         model = load_adapter(model, run.start)
     run.append("phase", text="rendering and labelling the conversations")

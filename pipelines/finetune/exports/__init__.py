@@ -51,6 +51,13 @@ def export(run: RunDirectory, tool: str, folder: Path, manager: ModelManager) ->
         raise unknown(str(tool), TOOLS, "tool")
     if tool in _SFT_ONLY and run.config.objective != "sft":
         raise InputError(f"{tool} is exported for SFT runs only", "tool", "Take the trl script, or the adapter.")
+    if tool in _SFT_ONLY and run.config.trainable_tokens:
+        raise InputError(
+            f"this run trains {len(run.config.trainable_tokens)} rows of the embedding along, which is not exported for"
+            f" {tool}",
+            "tool",
+            "Use trl, or the adapter itself.",
+        )
     if tool in _SFT_ONLY and run.model.continues:
         raise InputError(
             f"this run trains {run.model.continues} further, which is not exported for {tool}",

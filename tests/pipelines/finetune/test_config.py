@@ -75,9 +75,9 @@ def test_the_learning_rate_suits_the_model(parameters, method, rate):
     assert FinetuneConfig(method=method).resolved(parameters, 1000, 512).learning_rate == rate
 
 
-def test_resolving_leaves_nothing_open_but_the_epochs():
+def test_resolving_leaves_nothing_open_but_the_epochs_and_what_needs_a_tokenizer():
     resolved = FinetuneConfig().resolved(POCKET, 1000, 512)
-    assert [key for key, value in resolved.as_dict().items() if value is None] == ["epochs"]
+    assert [key for key, value in resolved.as_dict().items() if value is None] == ["trainable_tokens", "epochs"]
     assert FinetuneConfig.from_dict(resolved.as_dict()) == resolved
 
 
