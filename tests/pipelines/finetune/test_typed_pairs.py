@@ -1,5 +1,11 @@
 """Pairs typed on the spot are learned word by word, and what the model could answer before stays."""
 
+import json
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
 from pipelines.errors import InputError
@@ -29,6 +35,23 @@ def test_typed_pairs_are_learned_word_by_word_and_the_lesson_is_kept(tmp_path):
     last = view(run).evals[-1]
     assert last.taught >= 0.9
     assert last.accuracy >= 0.9  # a lesson run alone reaches 0.95 or more
+
+
+@pytest.mark.slow
+def test_the_script_trains_the_same_rows_of_the_embedding(settings, small_lesson, tmp_path):
+    """Alone, by TRL and PEFT as installed: its losses are the run's."""
+    manager = ModelManager(settings)
+    asked = FinetuneConfig.from_dict({"pairs": PAIRS, "max_steps": 4, "batch_size": 4, "eval_steps": 4})
+    run = prepare_run(asked, settings.runs_dir, manager, "cpu")
+    assert main(["--run", str(run.path)]) == 0
+    file = export(run, "trl", tmp_path, manager)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, file.name], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"largest difference to the losses of the run: ([\d.]+)% over 4 steps", done.stdout)
+    assert said and float(said[1]) <= 1.0, done.stdout
+    saved = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert saved["trainable_token_indices"] == list(run.config.trainable_tokens)
 
 
 @pytest.mark.parametrize(("count", "repeats"), [(1, PAIR_REPEATS), (5, PAIR_REPEATS), (20, 16)])
