@@ -41,7 +41,8 @@ def draw_hub(studio: Studio, run: gr.components.Component) -> None:
             )  # fmt: skip
             tool = gr.Radio([(title, key) for key, title in _TITLES.items()], value=PUSHED[0], label="What")
             private = gr.Checkbox(True, label="Private", info="you can open it to others on the Hub later")
-        button = gr.Button("Push to the Hub", size="sm", elem_classes="hub-push")
+        with gr.Row():
+            button = gr.Button("Push to the Hub", size="sm", scale=0, min_width=180, elem_classes="hub-push")
         said = gr.HTML("", elem_classes="hub-said")
         handler = visitor_pusher(studio) if by_visitor else host_pusher(studio)
         button.click(handler, [run, tool, name, private], [said], concurrency_limit=2, **_QUIET)

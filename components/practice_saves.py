@@ -24,7 +24,7 @@ OFFERED = (
     ("trl", "TRL script", "one file that repeats the run: python or uv run"),
     ("axolotl", "Axolotl", "config.yaml with the run's tokenized rows"),
     ("llama-factory", "LLaMA-Factory", "train.yaml with the run's tokenized rows"),
-    ("unsloth", "Unsloth", "one file for a GPU"),
+    ("unsloth", "Unsloth", "one file, for a GPU or without one"),
     ("adapter", "Adapter", "for PEFT, with its card and losses"),
     ("losses", "Losses", "the curve as a table (CSV), also while it trains"),
     ("merged", "Merged model", "for transformers alone; the difference that merging makes is measured"),
@@ -47,9 +47,9 @@ def draw_exports(studio: Studio, run: gr.components.Component) -> None:
     with gr.Row(elem_classes="keep exports"):
         file = gr.DownloadButton(visible="hidden")
         for tool, title, _ in OFFERED:
-            saved = gr.Button(f"Download {title}", size="sm", elem_classes=f"export-{tool}").click(
-                saver(studio, tool), [run], [file], api_visibility="private", show_progress="minimal"
-            )
+            saved = gr.Button(
+                f"Download {title}", size="sm", scale=0, min_width=180, elem_classes=f"export-{tool}"
+            ).click(saver(studio, tool), [run], [file], api_visibility="private", show_progress="minimal")
             saved.success(None, [file], None, js=_DOWNLOAD, api_visibility="private")
     draw_hub(studio, run)
 
