@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 from safetensors import safe_open
 
 from pipelines.finetune.run import ENDED, RunDirectory
@@ -65,9 +65,7 @@ class Drill:
         """The first life of the studio, and the end of its last."""
         self._start()
         try:
-            began = time.monotonic()
             self.unbroken = self._losses(self._ended(self._begin()))
-            self.seconds = time.monotonic() - began
             yield
         finally:
             assert self._process is not None
@@ -80,7 +78,7 @@ class Drill:
         self._look(run_id)
         pulse = self.runs_dir / run_id / "heartbeat.json"
         wait(lambda: pulse.exists(), "a worker")
-        time.sleep(self._draw.uniform(0.0, self.seconds))
+        self._wait_for_the_moment(run_id)
         pid = json.loads(pulse.read_text())["pid"]
         if self._call("run", run_id=run_id)["status"] not in ENDED:
             with contextlib.suppress(ProcessLookupError):
@@ -93,16 +91,27 @@ class Drill:
         """Start a run, kill the studio at a random moment, start it again."""
         run_id = self._begin()
         self._look(run_id)
-        time.sleep(self._draw.uniform(0.0, self.seconds))
+        self._wait_for_the_moment(run_id)
         assert self._process is not None
         self._process.kill()
         self._process.wait()
         self._start()
         if self.page:
-            self.page.reload()  # its address names the run
+            with contextlib.suppress(Error):  # Gradio's page may be reading itself anew at this moment
+                self.page.reload()  # its address names the run
         seen = self._ended(run_id)
         self._sees(seen)
         self._judge(run_id, seen)
+
+    def _wait_for_the_moment(self, run_id: str) -> None:
+        """A random moment of the run, not of the clock: it falls into its training on a machine of any speed.
+
+        One moment in five is before the first step, while models load and rows are labelled.
+        """
+        step = max(0, self._draw.randrange(-STEPS // 4, STEPS))
+        events = RunDirectory(self.runs_dir / run_id)
+        wait(lambda: step == 0 or events.status() in ENDED or _steps(events) >= step, "the moment")
+        time.sleep(self._draw.uniform(0.0, 0.2 if step else 1.0))
 
     def _judge(self, run_id: str, seen: dict[str, Any]) -> None:
         tally = self.tally
@@ -180,10 +189,14 @@ class Drill:
             expect(practice.locator(".run-error")).to_have_text(re.compile(re.escape(seen["error"][:60])))
 
 
+def _steps(run: RunDirectory) -> int:
+    return sum(event["kind"] == "step" for event in run.events())
+
+
 def wait(condition: Any, what: str) -> Any:
     limit = time.monotonic() + PATIENCE
     while time.monotonic() < limit:
         if found := condition():
             return found
-        time.sleep(0.1)
+        time.sleep(0.02)
     raise AssertionError(f"waited {PATIENCE:.0f} s for {what}")

@@ -30,11 +30,11 @@ def main() -> None:
                 print(drill.tally, flush=True)
         browser.close()
     tally = drill.tally
-    print("\n| kills | lost | corrupt | unhurt | resumed | said why | largest loss difference | an unbroken run |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("\n| kills | lost | corrupt | unhurt | resumed | said why | largest loss difference |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     print(
         f"| {tally.kills} | {tally.lost} | {tally.corrupt} | {tally.unhurt} | {tally.resumed} | {tally.said_why} "
-        f"| {tally.apart:.1e} | {drill.seconds:.1f} s |"
+        f"| {tally.apart:.1e} |"
     )
     for fault in tally.faults:
         print(fault)

@@ -28,4 +28,5 @@ def test_no_run_is_lost_to_a_killed_worker_or_studio(chromium: Browser, tmp_path
     tally = drill.tally
     assert (tally.lost, tally.corrupt, tally.faults) == (0, 0, [])
     assert tally.kills == 2 * KILLS == tally.unhurt + tally.resumed + tally.said_why
+    assert tally.resumed
     assert tally.apart <= 1e-4

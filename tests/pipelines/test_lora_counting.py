@@ -17,7 +17,7 @@ from pipelines.lora import PRESETS, LoraSetup, Resolution, count, lora_record, p
 from pipelines.lora.targets import MOE_NAMES
 
 KEYS = [entry.key for entry in entries()]
-RANKS = (1, 8, 16, 64)
+RANKS = (16, 1, 64)
 # One model of each way to be built: plain, tied, biased, fused, Conv1D, normalised heads, stacked experts.
 FAMILIES = (
     "pocket",
@@ -93,11 +93,11 @@ def test_each_way_to_build_a_model_counts_as_peft_counts_it(key: str, preset: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
-def test_every_catalogue_model_counts_as_peft_counts_it_for_every_preset_and_rank(key: str) -> None:
+def test_every_catalogue_model_counts_as_peft_counts_it_for_every_preset(key: str) -> None:
     model = shallow(architecture(key), 2)
     for preset in PRESETS:
         resolution = resolve(model, preset)
-        for r in RANKS:
+        for r in RANKS if key in FAMILIES else RANKS[:1]:
             assert ours(model, LoraSetup(r=r, targets=preset)) == peft_counts(key, resolution, r, depth=2), (
                 preset,
                 r,
@@ -105,15 +105,15 @@ def test_every_catalogue_model_counts_as_peft_counts_it_for_every_preset_and_ran
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", KEYS)
-def test_every_catalogue_model_counts_as_peft_counts_it_at_full_depth(key: str) -> None:
+@pytest.mark.parametrize("key", FAMILIES)
+def test_every_way_to_build_a_model_counts_as_peft_counts_it_at_full_depth(key: str) -> None:
     model = architecture(key)
     for preset in ("q,v", "all-linear"):
         assert ours(model, LoraSetup(targets=preset)) == peft_counts(key, resolve(model, preset), 16), preset
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", [key for key in KEYS if key not in STACKED])
+@pytest.mark.parametrize("key", [key for key in FAMILIES if key not in STACKED])
 def test_dora_counts_as_peft_counts_it(key: str) -> None:
     model = shallow(architecture(key), 2)
     for preset in PRESETS:
