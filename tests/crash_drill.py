@@ -96,9 +96,7 @@ class Drill:
         self._process.kill()
         self._process.wait()
         self._start()
-        if self.page:
-            with contextlib.suppress(Error):  # Gradio's page may be reading itself anew at this moment
-                self.page.reload()  # its address names the run
+        self._look(run_id)
         seen = self._ended(run_id)
         self._sees(seen)
         self._judge(run_id, seen)
@@ -175,8 +173,15 @@ class Drill:
         return [point["loss"] for point in seen["loss"]]
 
     def _look(self, run_id: str) -> None:
-        if self.page:
-            self.page.goto(f"{self.address}/?tab=practice&run={run_id}")
+        if self.page is None:
+            return
+        for _ in range(5):  # a page that lost its studio reads itself anew when it finds it, and breaks off a visit
+            try:
+                self.page.goto(f"{self.address}/?tab=practice&run={run_id}")
+                return
+            except Error:
+                time.sleep(1.0)
+        raise AssertionError("the page cannot be visited")
 
     def _sees(self, seen: dict[str, Any]) -> None:
         """The page shows the end that the endpoint tells, with the error in full."""
