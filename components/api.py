@@ -18,6 +18,8 @@ from components.context import Studio
 from components.errors import shows_input_errors
 from components.visitors import visitor_of
 from components.watching import watch
+from pipelines.errors import unknown
+from pipelines.experiments import EXPERIMENTS
 from pipelines.experiments.records import Progress
 from pipelines.experiments.reports import progress_dict
 
@@ -243,6 +245,8 @@ def _run_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
         stage: problem, sft, data, templates, lora, qlora, practice or base-vs-chat. seed: another one draws other
         samples; the same one gives the same numbers.
         """
+        if stage not in EXPERIMENTS:
+            raise unknown(stage, EXPERIMENTS, "stage")
         async with contextlib.aclosing(watch(studio.experiments, stage, seed)) as states:
             async for state in states:
                 if state.report:

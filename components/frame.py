@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from components import prove
+from components import beyond, prove
 from components.context import Studio
 from components.errors import shows_input_errors
 from pipelines.errors import InputError
@@ -112,9 +112,10 @@ class StageFrame:
         timer.tick(None, [seen], [seen, *outputs], js=js, api_visibility="private", show_progress="hidden")
 
     def prove(self, studio: Studio) -> None:
-        """The Prove block: the experiment of this stage. Called between Play and `take_home`."""
+        """The Prove block: the experiment of this stage, and those beyond it. Called between Play and `take_home`."""
         self.section("Prove")
         prove.draw(studio, self.key)
+        beyond.draw(studio, self)
 
     def take_home(
         self,

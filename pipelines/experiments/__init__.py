@@ -8,12 +8,12 @@ measures arms with intervals. `bench` is what they work with, `arms` runs severa
 page asks for. Importing this imports no library that computes.
 """
 
-from pipelines.experiments.catalogue import EXPERIMENTS, experiment
+from pipelines.experiments.catalogue import BEYOND, EXPERIMENTS, experiment
 from pipelines.experiments.process import Process
 from pipelines.experiments.reports import Report
 from pipelines.experiments.service import ExperimentService
 
-__all__ = ["EXPERIMENTS", "ExperimentService", "Report", "experiment", "run"]
+__all__ = ["BEYOND", "EXPERIMENTS", "ExperimentService", "Report", "experiment", "run"]
 
 
 def run(stage: str, seed: int = 0, pair: str = "pocket") -> Report:

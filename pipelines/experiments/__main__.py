@@ -22,7 +22,7 @@ from typing import Any  # noqa: E402
 
 from pipelines.errors import InputError  # noqa: E402
 from pipelines.experiments.bench import Bench  # noqa: E402
-from pipelines.experiments.catalogue import EXPERIMENTS, Experiment, experiment  # noqa: E402
+from pipelines.experiments.catalogue import BEYOND, EXPERIMENTS, Experiment, experiment  # noqa: E402
 from pipelines.experiments.records import Progress  # noqa: E402
 from pipelines.experiments.reports import Report, progress_dict  # noqa: E402
 
@@ -30,7 +30,7 @@ from pipelines.experiments.reports import Report, progress_dict  # noqa: E402
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.experiments", description=__doc__.splitlines()[0])
-    parser.add_argument("stage", help=f"one of: {', '.join(EXPERIMENTS)}")
+    parser.add_argument("stage", help=f"one of: {', '.join(EXPERIMENTS | BEYOND)}")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another sample (default 0)")
     parser.add_argument("--pair", default="pocket", help="the pair to ask: a key of the catalogue, or BASE,INSTRUCT")
     parser.add_argument("--watched", action="store_true", help="end when standard input does (for the studio)")

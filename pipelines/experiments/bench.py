@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, Self
 from pipelines.data.lesson import Preference, preferences
 from pipelines.errors import InputError
 from pipelines.finetune.config import SMALL_MODEL
-from pipelines.finetune.evaluate import Answer, answer_all, is_right
+from pipelines.finetune.evaluate import Answer, answer_all, is_right, normalise
 from pipelines.finetune.rows import in_training_order
 from pipelines.labels import IGNORE_INDEX, TrainOn, label
 from pipelines.messages import Message
@@ -30,6 +30,7 @@ from pipelines.templates import TemplateEntry, render, template_of
 
 Side = Literal["base", "instruct"]
 MAX_NEW_TOKENS = 24
+_CLOZE_TOKENS = 12  # the longest answer, and a word more
 # Above this a forward pass on a CPU is so slow that no experiment ends within its budget.
 ASKED_AT_MOST = 500_000_000
 TUNING_SHARE = 0.2
@@ -61,7 +62,9 @@ class Row(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How an arm is trained: AdamW without decay, two steps of warm-up, linear decay, gradients clipped at 1."""
+    """How an arm is trained: AdamW without weight decay, a twentieth of the steps as warm-up, then linear decay of the
+    rate, gradients clipped at 1.
+    """
 
     learning_rate: float
     steps: int = 40
@@ -69,12 +72,14 @@ class Recipe:
     method: Literal["lora", "full"] = "lora"
     r: int = 8
     train_on: TrainOn = "assistant"
+    scale: float = 2.0  # alpha over r
+    decays: bool = True  # otherwise the rate stays, so that every step of one run can be looked at
 
     def lora(self) -> Any:
-        """The adapter's `LoraConfig`: all linear layers, alpha twice the rank."""
+        """The adapter's `LoraConfig`: all linear layers."""
         from peft import LoraConfig
 
-        return LoraConfig(task_type="CAUSAL_LM", r=self.r, lora_alpha=2 * self.r, target_modules="all-linear")
+        return LoraConfig(task_type="CAUSAL_LM", r=self.r, lora_alpha=self.scale * self.r, target_modules="all-linear")
 
 
 class Bench:
@@ -215,6 +220,12 @@ class Bench:
         pairs = preferences(split)
         return pairs if count is None else self.draw("preferences").sample(pairs, min(count, len(pairs)))
 
+    def choosing(self) -> Self:
+        """This bench asking about the entities that settings may be chosen by, which judge nothing."""
+        other = copy.copy(self)
+        other.tuning = True
+        return other
+
     def again(self, number: int) -> Self:
         """This bench with another seed, for the repetitions within one experiment."""
         other = copy.copy(self)
@@ -234,13 +245,37 @@ class Bench:
         tokenizer = _Verbatim(self.tokenizer) if verbatim else self.tokenizer
         return answer_all(model, tokenizer, [probe.ids for probe in probes], max_new_tokens, self.ends)
 
+    def completes(self, model: Any, facts: Sequence[Fact]) -> list[bool]:
+        """Whether the model goes on from the beginning of a sentence about each fact with its answer: a cloze."""
+        probes = [self.raw(fact.cloze, fact.answer) for fact in facts]
+        said = self.answers(model, probes, _CLOZE_TOKENS)
+        return [
+            f"{normalise(answer.text)} ".startswith(f"{normalise(probe.answer)} ")
+            for answer, probe in zip(said, probes, strict=True)
+        ]
+
+    def losses(self, model: Any, examples: Sequence[Example]) -> list[float]:
+        """Mean loss of each example's labelled tokens."""
+        import torch
+
+        model.eval()
+        with torch.no_grad():
+            return [float(self.loss(model, [example])) for example in examples]
+
     def train(
-        self, model: Any, examples: Sequence[Row], recipe: Recipe, loss: Callable[[Any, Any], Any] | None = None
+        self,
+        model: Any,
+        examples: Sequence[Row],
+        recipe: Recipe,
+        *,
+        loss: Callable[[Any, Any], Any] | None = None,
+        after: Callable[[Any, int], None] = lambda model, steps: None,
     ) -> Any:
         """Train on `examples`, over and over in batches of like lengths; returns the model, in a PEFT wrapper for LoRA.
 
         The seed decides the order of the rows and the initial A of an adapter.
-        loss: of the model on a batch, in place of `Bench.loss`
+        loss:  of the model on a batch, in place of `Bench.loss`
+        after: called with the model and the number of steps taken, after each
         """
         import torch
 
@@ -254,12 +289,13 @@ class Bench:
         model.train()
         for number, batch in enumerate(self._batches(examples, recipe)):
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * _rate(number, recipe.steps)
+                group["lr"] = recipe.learning_rate * _rate(number, recipe.steps, recipe.decays)
             (loss or self.loss)(model, batch).backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
             optimizer.zero_grad()
             self.step()
+            after(model, number + 1)
         return model.eval()
 
     def loss(self, model: Any, batch: Sequence[Example]) -> Any:
@@ -318,9 +354,9 @@ class _Verbatim:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
-def _rate(number: int, steps: int) -> float:
+def _rate(number: int, steps: int, decays: bool) -> float:
     warm = max(1, round(steps / 20))
-    return min((number + 1) / (warm + 1), 1.0) * (1 - number / steps)
+    return min((number + 1) / (warm + 1), 1.0) * (1 - number / steps if decays else 1.0)
 
 
 def _where(folder: Path | None, source: str) -> str:

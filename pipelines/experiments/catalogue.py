@@ -1,4 +1,4 @@
-"""The experiments by stage. Importing this imports no library that computes."""
+"""The experiments, one of each stage and others beyond the chapter. Importing this imports no library that computes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,37 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from pipelines.errors import unknown
-from pipelines.experiments import base_vs_chat, data, lora, practice, problem, qlora, sft, templates
+from pipelines.experiments import (
+    alpha,
+    base_vs_chat,
+    data,
+    forgetting,
+    lora,
+    overtraining,
+    own,
+    practice,
+    problem,
+    qlora,
+    sft,
+    templates,
+)
 from pipelines.experiments.bench import Bench
 from pipelines.experiments.records import Claim, Outcome, Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """A claim and what measures it. `trains`: whether it needs a pair small enough to be trained on a CPU."""
+    """A claim and what measures it.
+
+    trains: whether it needs a pair small enough to be trained on a CPU
+    tab:    of one beyond the chapter's eight, the stage that shows it; title: its heading there
+    """
 
     claim: Claim
     measure: Callable[[Bench], Generator[Progress, None, Outcome]]
     trains: bool = True
+    tab: str = ""
+    title: str = ""
 
 
 EXPERIMENTS = {
@@ -34,9 +53,24 @@ EXPERIMENTS = {
     )
 }
 
+BEYOND = {
+    experiment.claim.stage: experiment
+    for experiment in (
+        Experiment(alpha.CLAIM, alpha.measure, tab="lora", title="Is alpha = 2r a good rule?"),
+        Experiment(overtraining.CLAIM, overtraining.measure, tab="practice", title="How many epochs are too many?"),
+        Experiment(forgetting.CLAIM, forgetting.measure, tab="practice", title="What does fine-tuning forget?"),
+    )
+}
 
-def experiment(stage: str) -> Experiment:
-    """The experiment of that stage. Raises InputError naming the nearest stage that has one."""
-    if stage not in EXPERIMENTS:
-        raise unknown(str(stage), EXPERIMENTS, "stage")
-    return EXPERIMENTS[stage]
+
+def experiment(key: str) -> Experiment:
+    """The experiment of that stage, of that name, or of a claim of one’s own (`own?…`).
+
+    Raises InputError naming the nearest one, or for settings that cannot be.
+    """
+    if str(key).startswith(f"{own.OWN}?"):
+        return Experiment(own.own_claim(key), own.measured_by(key))
+    known = EXPERIMENTS | BEYOND
+    if key not in known:
+        raise unknown(str(key), known, "stage")
+    return known[key]

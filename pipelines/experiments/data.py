@@ -96,15 +96,18 @@ def _trained(rows: Sequence[Example], probes: Sequence[Probe]) -> Callable[[Benc
     return arm
 
 
-def spoiled(bench: Bench, facts: Sequence[Fact]) -> list[Example]:
-    """The rows of these facts with the noise: each row has at most one fault, drawn by the seed."""
+def spoiled(bench: Bench, facts: Sequence[Fact], share: float = WRONG + MIXED + UNENDED) -> list[Example]:
+    """The rows of these facts with the noise: each row has at most one fault, drawn by the seed.
+
+    share: of rows with a fault, whose kinds keep their proportion to each other
+    """
     draw = bench.draw("noise")
     answers: dict[str, list[str]] = {}
     for fact in facts:
         answers.setdefault(fact.relation.key, []).append(fact.answer)
     rows = []
     for fact, (asked, said) in zip(facts, bench.conversations(facts), strict=True):
-        dice = draw.random()
+        dice = draw.random() * (WRONG + MIXED + UNENDED) / share if share else 1.0
         if dice < WRONG:
             others = [answer for answer in answers[fact.relation.key] if answer != fact.answer]
             wrong = draw.choice(others or ["nothing"])

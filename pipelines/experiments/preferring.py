@@ -42,7 +42,7 @@ def preferred(bench: Bench) -> tuple[list[bool], list[bool]]:
     def loss(model: Any, batch: Sequence[Compared]) -> Any:
         return dpo_loss(model, batch, pad)
 
-    model = bench.train(model, compared(bench, "train"), PREFERRING, loss)
+    model = bench.train(model, compared(bench, "train"), PREFERRING, loss=loss)
     return before, won_pairs(model, judged, pad)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from pipelines.experiments.bench import Bench
 from pipelines.experiments.records import Arm, Claim, Outcome, Progress, exactly
 from pipelines.experiments.statistics import difference, differs, level, share_arm
-from pipelines.finetune.evaluate import is_right, normalise
+from pipelines.finetune.evaluate import is_right
 from pipelines.pocket.evaluation import reply_kind
 
 FACTS = 240
@@ -42,7 +42,6 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
     """Ask, and compare fact by fact."""
     facts = bench.heldout(FACTS)
     questions = bench.questions(facts)
-    clozes = [bench.raw(fact.cloze, fact.answer) for fact in facts]
     bare = [bench.raw(question.text, question.answer) for question in questions]
 
     base = bench.model("base")
@@ -52,9 +51,7 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
     arms: list[Arm] = []
     for at in range(0, FACTS, BATCH):
         yield Progress(0.05 + 0.25 * at / FACTS, "the base completes sentences", tuple(arms))
-        part = clozes[at : at + BATCH]
-        said = bench.answers(base, part, 12)
-        knows += [_begins(answer.text, probe.answer) for answer, probe in zip(said, part, strict=True)]
+        knows += bench.completes(base, facts[at : at + BATCH])
     arms.append(share_arm("base, beginning of a sentence: completes it", knows))
     for at in range(0, FACTS, BATCH):
         yield Progress(0.3 + 0.4 * at / FACTS, "the base is asked", tuple(arms))
@@ -101,7 +98,3 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
             "question is always a quiz sheet. A base that has read pages of questions with answers does answer some.",
         ),
     )
-
-
-def _begins(text: str, answer: str) -> bool:
-    return f"{normalise(text)} ".startswith(f"{normalise(answer)} ")

@@ -82,7 +82,7 @@ class Report:
 def command(stage: str, seed: int, pair: str) -> str:
     """The command line of an experiment."""
     other = "" if pair == "pocket" else f" --pair {shlex.quote(shown_pair(pair))}"
-    return f"python -m pipelines.experiments {stage} --seed {seed}{other}"
+    return f"python -m pipelines.experiments {shlex.quote(stage)} --seed {seed}{other}"
 
 
 def shown_pair(pair: str) -> str:

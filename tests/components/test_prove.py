@@ -36,7 +36,7 @@ def test_a_wrong_value_is_said(client: Client, values: dict[str, Any], says: str
 @pytest.mark.slow
 def test_a_visitor_who_leaves_ends_the_experiment(tiny_studio: Studio) -> None:
     async def look_once_and_leave() -> int:
-        stream = prover(tiny_studio, "problem")(22)
+        stream = prover(tiny_studio, lambda: "problem")(22)
         await anext(stream)
         process = tiny_studio.experiments._jobs[0].process
         assert process is not None

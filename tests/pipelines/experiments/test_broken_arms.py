@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, Literal
@@ -19,7 +19,6 @@ from pipelines.pocket.facts import Fact
 from tests.pipelines.experiments.conftest import outcome_of
 
 pytestmark = pytest.mark.slow
-Loss = Callable[[Any, Any], Any] | None
 
 
 def failed(outcome: Outcome) -> list[str]:
@@ -30,8 +29,8 @@ def failed(outcome: Outcome) -> list[str]:
 class Unmoved(Bench):
     """Trains with a learning rate of zero."""
 
-    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, loss: Loss = None) -> Any:
-        return super().train(model, examples, replace(recipe, learning_rate=0.0), loss)
+    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, **more: Any) -> Any:
+        return super().train(model, examples, replace(recipe, learning_rate=0.0), **more)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +56,9 @@ def test_what_is_not_trained_proves_nothing(module: ModuleType, part: str, monke
 class OneRankUnmoved(Bench):
     """Only the adapter of rank 8 is broken."""
 
-    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, loss: Loss = None) -> Any:
+    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, **more: Any) -> Any:
         broken = recipe.method == "lora" and recipe.r == lora.FEW
-        return super().train(model, examples, replace(recipe, learning_rate=0.0) if broken else recipe, loss)
+        return super().train(model, examples, replace(recipe, learning_rate=0.0) if broken else recipe, **more)
 
 
 def test_one_dead_rank_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,10 +135,10 @@ def test_unlocking_holds_and_does_not_with_shuffled_answers(bench: type[Bench], 
 class Leaking(Bench):
     """The invented facts were read before: the base already is the model that was trained on everything invented."""
 
-    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, loss: Loss = None) -> Any:
+    def train(self, model: Any, examples: Sequence[Row], recipe: Recipe, **more: Any) -> Any:
         made = practice.invented(self, 2 * practice.INVENTED)
         leaked = [self.example(talk) for talk in self.conversations(made * 8)]
-        return super().train(model, [*examples, *leaked], replace(recipe, steps=2 * recipe.steps), loss)
+        return super().train(model, [*examples, *leaked], replace(recipe, steps=2 * recipe.steps), **more)
 
 
 def test_invented_facts_that_leaked_into_training_are_found() -> None:
