@@ -1,10 +1,12 @@
 """Verdicts, numbers and times of all experiments over several seeds: `python -m tests.benchmarks.experiments`.
 
-    --stages problem,lora   which (default all)      --seeds 1-10   which (default 1-10)      --lines FILE  where kept
+    --stages problem,lora   which (default eight)      --seeds 1-10   which (default 1-10)      --lines FILE  where kept
 
 Each experiment runs alone, by the command that the page prints. CPU seconds are those of its process and of all it
 forked; halved, they are what two quiet cores take at least. Every result is appended to FILE at once, and what is
 there already is not measured again, so that a long table can be made in pieces.
+
+    --twice   measures each twice and says whether the second result is the first, number for number (seconds left out)
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.experiments.catalogue import EXPERIMENTS
+from pipelines.experiments.catalogue import BEYOND, EXPERIMENTS
 from pipelines.experiments.reports import command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +42,16 @@ def measured(stage: str, seed: int) -> dict[str, Any]:
         "verdict": details["verdict"],
         "measured": result["measured"],
         "arms": {arm["name"]: arm["value"] for arm in details["arms"]},
+        "conditions": {one["says"]: one["value"] for one in details["conditions"] if "seconds" not in one["says"]},
         "seconds": time.monotonic() - began,
         "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
     }
+
+
+def repeats(stage: str, seed: int) -> bool:
+    """Whether the experiment, run twice, gives the same numbers: of every arm, and of every part of its rule."""
+    first, second = (measured(stage, seed) for _ in range(2))
+    return all(first[part] == second[part] for part in ("verdict", "arms", "conditions"))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -52,7 +61,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| --- " * 7 + "|",
     ]
     arms = ["| experiment | arm | mean | lowest to highest |", "| --- " * 4 + "|"]
-    for stage in EXPERIMENTS:
+    for stage in EXPERIMENTS | BEYOND:
         own = [row for row in rows if row["stage"] == stage]
         if not own:
             continue
@@ -77,8 +86,13 @@ def main() -> None:
     parser.add_argument("--stages", default=",".join(EXPERIMENTS))
     parser.add_argument("--seeds", default="1-10")
     parser.add_argument("--lines", type=Path, default=Path("experiments.jsonl"))
+    parser.add_argument("--twice", action="store_true", help="whether the same seed gives the same numbers")
     chosen = parser.parse_args()
     first, _, last = chosen.seeds.partition("-")
+    if chosen.twice:
+        for stage in chosen.stages.split(","):
+            print(f"{stage}: {'the same' if repeats(stage, int(first)) else 'NOT the same'} numbers", flush=True)
+        return
     rows = [json.loads(line) for line in chosen.lines.read_text().splitlines()] if chosen.lines.exists() else []
     have = {(row["stage"], row["seed"]) for row in rows}
     for seed in range(int(first), int(last or first) + 1):

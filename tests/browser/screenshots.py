@@ -1,11 +1,15 @@
 """Pictures of all eight tabs for the documentation: `python -m tests.browser.screenshots [stage …]`.
 
 Starts a studio of its own, does in each tab what a visitor would do first, and writes
-docs/screenshots/<stage>-<desktop|phone>-<light|dark>.png.
+docs/screenshots/<stage>-<desktop|phone>-<light|dark>.png; then presses Prove it, waits for the verdict, and writes
+docs/screenshots/<stage>-prove-<desktop|phone>-<light|dark>.png, of the Prove block alone.
+
+    --only tabs|prove   one of the two kinds      --into FOLDER   in another place
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import tempfile
@@ -20,6 +24,14 @@ from tests.browser.conftest import CHROMIUM, FLAGS, ROOT, end_studio, start_stud
 PICTURES = ROOT / "docs" / "screenshots"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 TALLEST = {"desktop": 1800, "phone": 2600}  # pixels of a picture; below is left off
+MARGIN = 16  # pixels above the heading of a Prove block, and below its last line
+# From the heading "Prove" to the last line of the verdict, in pixels of the page.
+_EDGES = """(tab) => {
+  const root = document.querySelector(tab);
+  const edge = (element) => element.getBoundingClientRect();
+  const heading = [...root.querySelectorAll("h3.verb")].find((one) => one.textContent.trim() === "Prove");
+  return [edge(heading).top + scrollY, edge(root.querySelector(".prove-command")).bottom + scrollY];
+}"""
 PATIENCE = 600_000  # milliseconds; Practice trains while the picture waits
 
 
@@ -47,6 +59,13 @@ def until(shown: str) -> Callable[[Page], None]:
     return lambda page: expect(page.locator(shown).first).to_be_visible(timeout=PATIENCE)
 
 
+def proven(page: Page, stage: str) -> None:
+    """Presses Prove it of that tab, and waits for the verdict; the second time it is kept, and comes at once."""
+    tab = page.locator(f"#stage-{stage}")
+    tab.get_by_role("button", name="Prove it").click()
+    expect(tab.locator(".prove-verdict").first).to_be_visible(timeout=PATIENCE)
+
+
 ACTIONS: dict[str, Callable[[Page], None]] = {
     "sft": until("#stage-sft .mask .piece"),
     "templates": until("#stage-templates .renderings .piece"),
@@ -58,22 +77,31 @@ ACTIONS: dict[str, Callable[[Page], None]] = {
 }
 
 
-def main(stages: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Write the pictures of the named stages, or of all; Practice before Base vs Chat, which shows its adapter."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stages", nargs="*", default=[stage.key for stage in STAGES])
+    parser.add_argument("--only", choices=("tabs", "prove"))
+    parser.add_argument("--into", type=Path, default=PICTURES)
+    chosen = parser.parse_args(arguments)
+    chosen.into.mkdir(parents=True, exist_ok=True)
+    stages = [stage.key for stage in STAGES if stage.key in chosen.stages]
     with tempfile.TemporaryDirectory() as directory, sync_playwright() as playwright:
         process, url = start_studio(Path(directory))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
             run = ""
             for scheme in ("light", "dark"):
-                run = _pictures(browser, url, scheme, [s.key for s in STAGES if s.key in stages or not stages], run)
+                if chosen.only != "prove":
+                    run = _pictures(browser, url, scheme, stages, run, chosen.into)
+                if chosen.only != "tabs":
+                    _verdicts(browser, url, scheme, stages, chosen.into)
         finally:
             browser.close()
             end_studio(process)
 
 
-def _pictures(browser: Browser, url: str, scheme: str, stages: list[str], run: str) -> str:
+def _pictures(browser: Browser, url: str, scheme: str, stages: list[str], run: str, into: Path) -> str:
     """All pictures in light or dark; returns the id of the run that Practice shows, so that it is trained once."""
     width, height = SIZES["desktop"]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
@@ -89,7 +117,7 @@ def _pictures(browser: Browser, url: str, scheme: str, stages: list[str], run: s
             page.wait_for_timeout(800)
             tall = min(TALLEST[device], page.evaluate("document.documentElement.scrollHeight"))
             page.screenshot(
-                path=PICTURES / f"{stage}-{device}-{scheme}.png",
+                path=into / f"{stage}-{device}-{scheme}.png",
                 full_page=True,
                 clip={"x": 0, "y": 0, "width": width, "height": tall},
             )
@@ -98,6 +126,30 @@ def _pictures(browser: Browser, url: str, scheme: str, stages: list[str], run: s
         page.close()
     context.close()
     return run
+
+
+def _verdicts(browser: Browser, url: str, scheme: str, stages: list[str], into: Path) -> None:
+    """Pictures of the Prove blocks with their verdicts: from the block's heading to the command that repeats it."""
+    width, height = SIZES["desktop"]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    for stage in stages:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{url}/?tab={stage}")
+        page.get_by_role("tab", name="Base vs Chat", exact=True).wait_for()
+        page.wait_for_timeout(2_500)
+        proven(page, stage)
+        for device, (width, height) in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(800)
+            top, bottom = page.evaluate(_EDGES, f"#stage-{stage}")
+            page.screenshot(
+                path=into / f"{stage}-prove-{device}-{scheme}.png",
+                full_page=True,
+                clip={"x": 0, "y": max(0, top - MARGIN), "width": width, "height": bottom - top + 2 * MARGIN},
+            )
+        page.close()
+    context.close()
 
 
 if __name__ == "__main__":
