@@ -96,7 +96,7 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
         axis="share of held-out questions right, after so many epochs",
         figures=tuple((f"epochs with the lowest held-out loss, {name}", f"{epochs}") for name, epochs in least.items()),
         remarks=(
-            "Every row here is right and in one form, so there is little wrong to learn by heart, and long training may "
+            "Every row here is right and in one form, so there is little wrong to learn by heart, and more steps may "
             "cost nothing. Rows that people wrote differ and contradict each other; there it was shown.",
             f"The rate stays where it is for {steps} steps, so that all places lie on one run; with a rate that decays "
             "to nothing, as is usual, each length would be a run of its own.",
