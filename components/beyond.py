@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from components.frame import StageFrame
 
 OWN_TAB = "practice"
-_VERB = "Measure it"
+_VERB = "Measure"
 _LABELS = {
     "method": "Method",
     "r": "Rank r",
@@ -27,7 +27,7 @@ _LABELS = {
     "rows": "Rows",
     "train_on": "Trained on",
     "template": "Template",
-    "noise": "Rows with faults",
+    "noise": "Faulty rows",
 }
 _WHOLE = ("r", "steps", "rows")
 # What a first look shows: two ranks far apart.

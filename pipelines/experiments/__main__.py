@@ -83,7 +83,10 @@ def _prepare(asked: Experiment) -> None:
 
 def _end_with_input() -> None:
     """The studio holds the other end: when it goes, however it goes, so does everything that this process started."""
-    sys.stdin.buffer.read()
+    # Not by way of `sys.stdin`: its lock, held while it waits, would be held for ever in each forked process, and they
+    # close their standard input first.
+    while os.read(0, 4096):
+        pass
     os.killpg(0, signal.SIGKILL)
 
 
