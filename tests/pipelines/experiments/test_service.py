@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,3 +144,29 @@ def test_the_queue_has_an_end(service: ExperimentService) -> None:
 def test_a_pair_that_cannot_be_used_is_said_by_the_notebook_call() -> None:
     with pytest.raises(InputError, match="--pair"):
         run("problem", pair="no such pair")
+
+
+_FORKING = """
+import multiprocessing, threading, time
+from pipelines.experiments.__main__ import _end_with_input
+threading.Thread(target=_end_with_input, daemon=True).start()
+time.sleep(0.3)
+arm = multiprocessing.get_context("fork").Process(target=int)
+arm.start()
+arm.join(20)
+print(arm.exitcode, flush=True)
+"""
+
+
+def test_an_arm_ends_while_the_studios_end_is_watched():
+    """A forked process closes its standard input first, and may not wait for who reads from it in its parent."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _FORKING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout.readline() == "0\n"
+        process.stdin.close()
+        process.wait(10)
