@@ -37,7 +37,7 @@ RUNS = {
     "qlora": {"max_steps": 6, "warmup_steps": 2, "method": "qlora"},
     "dpo": {"max_steps": 10, "objective": "dpo", "model": "instruct"},
 }
-PACKAGES = {"axolotl": ["axolotl"], "llama-factory": ["llamafactory"], "unsloth": ["unsloth"]}
+PACKAGES = {"axolotl": ["axolotl"], "llama-factory": ["llamafactory", "bitsandbytes"], "unsloth": ["unsloth"]}
 SECONDS = 900  # for one tool over one run
 QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "AXOLOTL_DO_NOT_TRACK": "1", "PYTHONPATH": ""}
 _LOSS = re.compile(r"'loss': '?([\d.e+-]+)")

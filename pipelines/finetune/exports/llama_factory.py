@@ -145,6 +145,7 @@ def _readme(run: RunDirectory, base: str) -> str:
         [
             f"# Run {run.id[:6]} for LLaMA-Factory {VERSION}",
             "",
+            *(["    pip install bitsandbytes"] if run.config.method == "qlora" else []),
             f"    llamafactory-cli train {CONFIG_FILE}",
             "",
             base,
