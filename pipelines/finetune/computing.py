@@ -24,6 +24,7 @@ PACKED_TYPES = frozenset(
     "llama mistral qwen2 qwen3 gemma gemma3_text olmo2 smollm3 granite phi3 cohere starcoder2 helium".split()
 )
 CHECKPOINT_ABOVE = 0.5  # of the free memory; the rest is for the page, the manager's models and the estimate's error
+KEPT_BYTES = 2**27  # of the logits of one batch; with their gradients three times as much
 _ATTENTION = "sdpa_by_conversation"
 
 
@@ -88,20 +89,59 @@ def needs_checkpoints(described: str, config: FinetuneConfig, dtype: str, longes
 
 @contextlib.contextmanager
 def scoring_supervised_positions_only() -> Iterator[None]:
-    """Let TRL's fused output head leave out unlabelled positions on every device.
+    """Let TRL's fused output head leave out unlabelled positions on every device, and keep the few logits on a CPU.
 
-    TRL 1.16 does so where it has Triton, and elsewhere scores each position and masks afterwards, for the sake of
-    accelerators that compile per shape. On a CPU that is four fifths of the head's work for nothing. The loss is the
-    same; a test compares the two.
+    TRL 1.16 does the first where it has Triton, and elsewhere scores each position and masks afterwards, for the sake
+    of accelerators that compile per shape. On a CPU that is four fifths of the head's work for nothing. And it computes
+    the logits in chunks, once more in the backward pass, to save memory. The loss is the same; tests compare them.
     """
     from trl.trainer import utils
 
-    original = utils._use_triton
+    original = utils._use_triton, utils._ChunkedLogProbFunction
     utils._use_triton = lambda device: device.type != "hpu"
+    utils._ChunkedLogProbFunction = KeptLogits(utils._ChunkedLogProbFunction)
     try:
         yield
     finally:
-        utils._use_triton = original
+        utils._use_triton, utils._ChunkedLogProbFunction = original
+
+
+class KeptLogits:
+    """TRL's log-probabilities of N tokens, from logits that are kept for the backward pass while they are few.
+
+    chunked: TRL's own function, for everything else: other devices, scaled or capped logits, many of them
+    """
+
+    def __init__(self, chunked: Any) -> None:
+        self._chunked = chunked
+
+    def apply(
+        self,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        temperature: float,
+        chunk_size: int,
+        softcap: float | None,
+        scale: float,
+        outputs: tuple[str, ...],
+    ) -> tuple[torch.Tensor | None, ...]:
+        """hidden: (N, width), weight: (vocabulary, width), targets: (N,). Returns log-probability, entropy, and whether
+        the target is the likeliest, each (N,), in TRL's places."""
+        import torch
+
+        plain = hidden.device.type == "cpu" and temperature == scale == 1.0 and softcap is None
+        known = set(outputs) <= {"log_probs", "entropy", "is_top1"}
+        if not (plain and known and len(hidden) * len(weight) * 4 <= KEPT_BYTES):
+            return self._chunked.apply(hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, outputs)
+        logits = torch.nn.functional.linear(hidden, weight, bias).float()
+        probable = torch.nn.functional.log_softmax(logits, dim=-1)
+        own = -torch.nn.functional.nll_loss(probable, targets, reduction="none")
+        with torch.no_grad():
+            entropy = -(probable.exp() * probable).sum(-1) if "entropy" in outputs else None
+            first = probable.argmax(-1) == targets if "is_top1" in outputs else None
+        return own, entropy, None, None, first
 
 
 def attend_by_conversation(model: Any) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipelines.finetune import computing
 from pipelines.finetune.arguments import lora_arguments, sft_arguments
 from pipelines.finetune.computing import scoring_supervised_positions_only
 from pipelines.finetune.config import FinetuneConfig
@@ -89,21 +90,43 @@ def test_leaving_out_unlabelled_positions_changes_no_loss_and_no_gradient(planne
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
 
 
-def test_only_labelled_positions_reach_the_head(planned, examples, tmp_path, monkeypatch):
-    from trl.trainer import utils
-
+@pytest.mark.parametrize("kept_bytes", [0, computing.KEPT_BYTES])
+def test_only_labelled_positions_reach_the_head(planned, examples, tmp_path, monkeypatch, kept_bytes):
+    """Whether the logits are kept, or computed in TRL's chunks."""
     rows = []
-    original = utils._ChunkedLogProbFunction.apply
+    original = computing.KeptLogits.apply
+    monkeypatch.setattr(computing, "KEPT_BYTES", kept_bytes)
     monkeypatch.setattr(
-        utils._ChunkedLogProbFunction,
+        computing.KeptLogits,
         "apply",
-        lambda hidden, *rest: rows.append(len(hidden)) or original(hidden, *rest),
+        lambda self, hidden, *rest: rows.append(len(hidden)) or original(self, hidden, *rest),
     )
     trainer = _trainer(planned, examples, tmp_path)
     batch = next(iter(trainer.get_train_dataloader()))
     with scoring_supervised_positions_only():
         trainer.compute_loss(trainer.model, dict(batch))
     assert rows == [int((batch["labels"][:, 1:] != IGNORE_INDEX).sum())]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_kept_logits_give_what_trl_computes_in_chunks(bias):
+    import torch
+    from trl.trainer import utils
+
+    draw = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(7, 16, generator=draw), torch.randn(101, 16, generator=draw)
+    offset = torch.randn(101, generator=draw) if bias else None
+    targets = torch.randint(0, 101, (7,), generator=draw)
+    upstream = torch.randn(7, generator=draw)
+    found = []
+    for function in (utils._ChunkedLogProbFunction, computing.KeptLogits(None)):
+        leaves = [one.clone().requires_grad_() for one in (hidden, weight, offset) if one is not None]
+        given = (*leaves, None)[:3]
+        out = function.apply(*given, targets, 1.0, 32, None, 1.0, ("log_probs", "entropy", "is_top1"))
+        (out[0] * upstream).sum().backward()
+        found.append(([out[0], out[1], out[4].float()], [one.grad for one in leaves]))
+    for one, other in zip(found[0][0] + found[0][1], found[1][0] + found[1][1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_four_bit_gradients_are_right_after_the_model_has_generated(planned, examples):
