@@ -22,7 +22,8 @@ def launch_commands(config: FinetuneConfig, processes: int = 8, pair: str = "poc
 set -e
 run=$({which}python -m pipelines.finetune {asked})
 
-# One machine, {processes} GPUs; batch_size is the batch of all of them together. On CPUs: --cpu.
+# One machine, {processes} GPUs; batch_size is the batch of all of them together. On CPUs: --multi_gpu
+# all the same; with --cpu accelerate starts one process, whatever the number.
 accelerate launch --num_processes {processes} --num_machines 1 -m pipelines.finetune.worker --run "$run"
 
 # Several machines that see the same folder: this on each of them instead, with its own rank.

@@ -6,9 +6,8 @@ pressed, they decide together: one that went on alone would wait for the others 
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pipelines.errors import InputError
@@ -80,14 +79,10 @@ def together(parts: Sequence[T]) -> list[T]:
     return whole
 
 
-@contextlib.contextmanager
-def leaving_together() -> Iterator[None]:
-    """End the process group with the run, so that none of the processes ends while another still speaks to it."""
-    try:
-        yield
-    finally:
-        if processes() > 1:
-            import torch
+def leave_together() -> None:
+    """Wait until every process has done its part: one that ends early takes the connections of the others along."""
+    if processes() > 1:
+        import torch
 
-            if torch.distributed.is_initialized():
-                torch.distributed.destroy_process_group()
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

@@ -25,7 +25,7 @@ from pipelines.finetune.conversations import Example, Examples, build_examples
 from pipelines.finetune.dpo import dpo_trainer_class
 from pipelines.finetune.loading import end_token_ids, give_trained_rows_a_bias, load_adapter, load_base, load_tokenizer
 from pipelines.finetune.looking import answer_and_record
-from pipelines.finetune.processes import batch_of_this_process, leaving_together, rank
+from pipelines.finetune.processes import batch_of_this_process, leave_together, rank
 from pipelines.finetune.recorder import Clock, recorder
 from pipelines.finetune.rows import Rows
 from pipelines.finetune.run import RunDirectory
@@ -55,13 +55,14 @@ def train(run: RunDirectory, clock: Clock) -> str:
     # What the model is trained with is what everything after it must speak with: it travels in the tokenizer.
     tokenizer.chat_template = examples.chat_template
     run.append("phase", text="asking the model before it is trained")
-    with scoring_supervised_positions_only(), leaving_together():
+    with scoring_supervised_positions_only():
         trainer = _trainer(run, model, tokenizer, examples, device, clock)
         if getattr(trainer, "padding_free", False):
             attend_by_conversation(model)
         checkpoint = run.path / "resume"
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint.is_dir() else None)
-        _save(run, trainer, tokenizer)
+    _save(run, trainer, tokenizer)
+    leave_together()
     if rank() == 0:
         shutil.rmtree(checkpoint, ignore_errors=True)
     return "stopped" if trainer.state.global_step < trainer.args.max_steps else "finished"

@@ -23,7 +23,8 @@ from pipelines.models import ModelManager
 
 STEPS = 6
 SETTINGS = {"max_steps": STEPS, "batch_size": 4, "eval_steps": 3, "learning_rate": 5e-3}
-LAUNCH = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+# With --cpu, accelerate starts a single process, whatever the number; --multi_gpu starts them all, on what there is.
+LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
 
 
 def _start(run: RunDirectory, launch: list[str]) -> subprocess.Popen[str]:
@@ -51,6 +52,7 @@ def _losses(run: RunDirectory) -> dict[int, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_train_what_one_trains_and_stop_and_resume_together(settings, small_lesson):
     manager = ModelManager(settings)
 
