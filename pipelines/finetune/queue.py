@@ -42,8 +42,13 @@ class Visitors:
                     f"{LENGTH} runs wait or train in this studio already", "Start", "Try again when some have ended."
                 )
             self._coming[visitor] += 1
+
+        def admitted(run_id: str) -> None:
+            with self._lock:
+                self._whose[run_id] = visitor
+
         try:
-            yield lambda run_id: self._whose.__setitem__(run_id, visitor)
+            yield admitted
         finally:
             with self._lock:
                 self._coming[visitor] -= 1

@@ -60,6 +60,27 @@ def test_presses_at_the_same_time_are_counted_while_their_runs_are_prepared():
     assert (len(running), len(refused)) == (PER_VISITOR, 8 - PER_VISITOR)
 
 
+def test_a_run_may_be_admitted_while_another_visitors_press_is_checked():
+    """A class that presses Start in the same second changes the book of visitors while it is read."""
+    inside = []
+
+    class Unfinished(list):
+        def __contains__(self, run_id):
+            for admit in inside[:1]:
+                inside.clear()
+                thread = threading.Thread(target=admit, args=("b" * 16,))
+                thread.start()
+                thread.join(0.2)
+            return True
+
+    visitors = Visitors(lambda: Unfinished(["a" * 16]))
+    start(visitors, "a" * 16, "anna")
+    start(visitors, "c" * 16, "cleo")
+    with visitors.admit("ben") as admitted:
+        inside.append(admitted)
+        start(visitors, "d" * 16, "dora")
+
+
 def test_a_run_that_could_not_be_prepared_takes_no_place():
     visitors = Visitors(lambda: [])
     for _ in range(2 * PER_VISITOR):
