@@ -49,24 +49,29 @@ def computing_arguments(model: Any, config: FinetuneConfig, parameters: int, lon
     padding_free:           the conversations of a batch in one row, for large models whose attention bears it
     gradient_checkpointing: for large models where the memory would not suffice without
     """
-    large = parameters >= SMALL_MODEL
     device, dtype = next((one.device.type, one.dtype) for one in model.parameters() if one.is_floating_point())
     single = "fp32" if dtype.itemsize == 4 else "bf16"
     described = model.config.to_json_string()
     arguments: dict[str, Any] = {
-        "gradient_checkpointing": large and needs_checkpoints(described, config, single, longest, device)
+        "gradient_checkpointing": needs_checkpoints(described, config, parameters, single, longest, device)
     }
-    if large and model.config.model_type in PACKED_TYPES and config.objective == "sft" and not config.packing:
+    alone = config.objective == "sft" and not config.packing
+    if alone and parameters >= SMALL_MODEL and model.config.model_type in PACKED_TYPES:
         # TRL wants to hear that nothing is left to cut: the rows are within max_length already.
         arguments |= {"padding_free": True, "max_length": None}
     return arguments
 
 
-def needs_checkpoints(described: str, config: FinetuneConfig, dtype: str, longest: int, device: str) -> bool:
+def needs_checkpoints(
+    described: str, config: FinetuneConfig, parameters: int, dtype: str, longest: int, device: str
+) -> bool:
     """Whether a step that keeps all activations would pass its share of the free memory, by the estimator.
 
-    described: a config.json, or a model's name; dtype: fp32 or bf16; longest: tokens of the longest row
+    A small model's never does. described: a config.json, or a model's name; dtype: fp32 or bf16; longest: tokens of
+    the longest row
     """
+    if parameters < SMALL_MODEL:
+        return False
     from pipelines.memory import MemorySetup, estimate
 
     setup = MemorySetup(

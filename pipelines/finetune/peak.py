@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import InputError
 from pipelines.finetune.arguments import torch_dtype
 from pipelines.finetune.computing import needs_checkpoints
-from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
+from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.run import TrainedModel
 from pipelines.finetune.shapes import Shapes
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.architecture import Architecture
 
 _FP32 = 4
+_DTYPES = {"float32": "fp32", "bfloat16": "bf16"}
 # Of a worker on a CPU, measured on runs of the embedded pair with glibc: what is imported only while it trains, and
 # what the heap keeps of activations that were freed, relative to their largest sum: their sizes differ
 # from batch to batch.
@@ -30,7 +31,7 @@ def memory_of(
     """(bytes, what they count). None for settings that the estimator refuses."""
     from pipelines.memory import MemorySetup, estimate
 
-    dtype = {"float32": "fp32", "bfloat16": "bf16"}[torch_dtype(config, model.parameters, device)]
+    dtype = _DTYPES[torch_dtype(config, model.parameters, device)]
     sequences = (config.batch_size or 1) * (2 if config.objective == "dpo" else 1)
     try:
         result = estimate(
@@ -42,8 +43,7 @@ def memory_of(
                 targets=config.target_modules,
                 batch=sequences,
                 seq_len=max(1, shapes.longest),
-                gradient_checkpointing=model.parameters >= SMALL_MODEL
-                and needs_checkpoints(_text_of(model), config, dtype, max(1, shapes.longest), device),
+                gradient_checkpointing=checkpointed(config, model, shapes, device),
                 loss="fused",
                 accumulation=config.gradient_accumulation,
             )
@@ -61,6 +61,12 @@ def memory_of(
     if not baseline:
         return peak, "the worker's resident memory, without its libraries"
     return peak, f"the worker's resident memory; its libraries alone take {baseline / 2**20:,.0f} MiB"
+
+
+def checkpointed(config: FinetuneConfig, model: TrainedModel, shapes: Shapes, device: str) -> bool:
+    """Whether the run will compute each layer again in the backward pass."""
+    dtype = _DTYPES[torch_dtype(config, model.parameters, device)]
+    return needs_checkpoints(_text_of(model), config, model.parameters, dtype, max(1, shapes.longest), device)
 
 
 def _looking_bytes(described: Architecture, shapes: Shapes, width: int) -> int:

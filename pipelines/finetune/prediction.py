@@ -22,10 +22,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.finetune.arguments import sft_arguments, torch_dtype
+from pipelines.finetune.arguments import torch_dtype
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.measuring import ANSWERED, LARGE, NEW_TOKENS, SMALL, WIDTHS, Machine, cores, read_machine
-from pipelines.finetune.peak import memory_of
+from pipelines.finetune.peak import checkpointed, memory_of
 from pipelines.finetune.run import RunDirectory, TrainedModel, write_atomically
 from pipelines.finetune.shapes import Shapes
 
@@ -134,9 +134,7 @@ def _count(
     dtype = torch_dtype(config, model.parameters, machine.device)
     parameters = described.parameters
     # Forward and backward; the gradient of frozen weights is not made. Checkpointing computes each layer again.
-    passes = (6 if config.method == "full" else 4) + (
-        2 if sft_arguments(config, model.parameters, machine.device)["gradient_checkpointing"] else 0
-    )
+    passes = (6 if config.method == "full" else 4) + (2 if checkpointed(config, model, shapes, machine.device) else 0)
     sequences = 2 if config.objective == "dpo" else 1  # the preferred answer and the rejected one
     passes += 2 if config.objective == "dpo" else 0  # and the reference's opinion of both
     forward = sequences * (config.batch_size or 1)
