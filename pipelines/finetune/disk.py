@@ -57,7 +57,8 @@ def _trained(config: FinetuneConfig, model: TrainedModel, described: Architectur
         return round(UNKNOWN_SHARE * model.parameters)
     from pipelines.lora import LoraSetup, count
 
-    return count(described, LoraSetup(r=config.r, targets=config.target_modules)).trainable
+    layers = count(described, LoraSetup(r=config.r, targets=config.target_modules)).trainable
+    return layers + len(config.trainable_tokens or ()) * described.dimensions.hidden
 
 
 def check_room(runs_dir: Path, wanted: int, allowed: int) -> None:

@@ -57,7 +57,12 @@ def plan(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager) -> Plan:
     rows = collect(config, runs_dir)
     config = config.resolved(model.parameters, len(rows.train), model.context)
     rows = trim(rows, config)
-    if config.trainable_tokens is None:
+    if config.trainable_tokens:
+        known = len(manager.tokenizer(model.key))
+        if config.trainable_tokens[-1] >= known:
+            what = f"there is no token {config.trainable_tokens[-1]} among the {known:,} of {model.key}"
+            raise InputError(what, "trainable_tokens", "Leave it out: the studio fills it in where it helps.")
+    elif config.trainable_tokens is None:
         small_adapter = model.parameters < SMALL_MODEL and config.method != "full" and spec.adapter is None
         taught = rows.taught if small_adapter else ()
         tokens = answer_tokens(taught, manager.tokenizer(model.key), config, model) if taught else ()

@@ -95,6 +95,12 @@ def test_wrong_token_ids_are_refused(value):
         FinetuneConfig.from_dict({"trainable_tokens": value})
 
 
+def test_a_token_that_the_model_does_not_have_is_named(settings, small_lesson):
+    asked = FinetuneConfig.from_dict({"trainable_tokens": [3, 999_999]})
+    with pytest.raises(InputError, match="no token 999999"):
+        plan(asked, settings.runs_dir, ModelManager(settings))
+
+
 def test_the_answers_of_other_rows_are_not_among_the_tokens(settings, small_lesson):
     manager = ModelManager(settings)
     planned = plan(FinetuneConfig.from_dict({"pairs": PAIRS}), settings.runs_dir, manager)
