@@ -90,6 +90,9 @@ class FinetuneService:
             waiting = run_id in self._queue
             if waiting:
                 self._queue.remove(run_id)
+            # One that is to be launched by hand and was not yet has nobody else to end it.
+            waiting = waiting or (run.left_to_others and run.status() == "queued" and not run.worker_alive())
+            if waiting:
                 run.set_status("stopped")
         if not waiting:
             run.ask_to_stop()
@@ -109,7 +112,8 @@ class FinetuneService:
         runs = RunDirectory.all(self._runs_dir)[:LISTED]
         for run in runs:
             self._care(run)
-        return [self._seen(run) for run in runs]
+        seen: dict[str, RunView] = {}
+        return [self._seen(run, seen) for run in runs]
 
     def directory(self, run_id: str) -> RunDirectory:
         """Where the run keeps its files."""
@@ -164,16 +168,25 @@ class FinetuneService:
                 self._dispatcher.start()
             self._change.notify_all()
 
-    def _seen(self, run: RunDirectory) -> RunView:
-        """The run as it stands, with its place in the queue and how long that is from the front."""
+    def _seen(self, run: RunDirectory, seen: dict[str, RunView] | None = None) -> RunView:
+        """The run as it stands, with its place in the queue and how long that is from the front.
+
+        seen: the views of this moment by run id, so that a list of runs that wait for each other reads each once
+        """
+        read = {} if seen is None else seen
+
+        def look(one: RunDirectory) -> RunView:
+            if one.id not in read:
+                read[one.id] = view(one)
+            return read[one.id]
+
         with self._change:
             waiting = list(self._queue)
         if run.id not in waiting:
-            return view(run)
+            return look(run)
         place = waiting.index(run.id)
         before = [*self._training(), *(RunDirectory(self._runs_dir / one) for one in waiting[:place])]
-        seconds = wait([view(one) for one in before], self._at_once)
-        return replace(view(run), place=place + 1, wait=seconds)
+        return replace(look(run), place=place + 1, wait=wait([look(one) for one in before], self._at_once))
 
     def _unfinished(self) -> Sequence[str]:
         """The ids of the runs that wait or train."""

@@ -157,4 +157,7 @@ def test_a_studio_does_not_begin_what_is_launched_by_hand(own_service):
     other = FinetuneService(own, ModelManager(own))
     other.warm_up()
     assert other.view(run.id).place == 0
+    began = time.monotonic()
+    assert other.stop(run.id) == "stopped"
+    assert time.monotonic() - began < 5, "there is no worker to wait for"
     other.close()
