@@ -61,7 +61,7 @@ def _state(row: ModelStatus, gauge: Gauge) -> str:
 
 
 def parameters(count: int) -> str:
-    """4262912 → '4.26 M'; a count of zero is not known."""
+    """4262144 → '4.26 M'; a count of zero is not known."""
     for unit, size_of_unit in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
         if count >= size_of_unit:
             return f"{count / size_of_unit:.3g} {unit}"

@@ -37,49 +37,64 @@ def locate(spec: ModelSpec, may_download: bool, progress: Progress, cancelled: t
         return cached
     from huggingface_hub import constants
 
+    fetch = f"{_licence_first(spec)}run `hf download {spec.source}`"
     if constants.HF_HUB_OFFLINE:
         raise InputError(
             f"'{spec.key}' is not on this machine and HF_HUB_OFFLINE is set",
             _WHERE,
-            f"Unset it, or run `hf download {spec.source}` once where the Hub is reached, or use pocket.",
+            f"Unset it, or {fetch} once where the Hub is reached, or use pocket.",
         )
     if not may_download:
         raise InputError(
             f"'{spec.key}' is not on this machine",
             _WHERE,
-            f"Run `hf download {spec.source}`, or start the studio with it as --pair or with --allow-any-model.",
+            f"Start the studio with it as --pair or with --allow-any-model, or {fetch}.",
         )
     return _download(spec, progress, cancelled)
 
 
 def cached_folder(spec: ModelSpec) -> Path | None:
-    """The complete snapshot of a Hub model in this machine's cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    """The complete snapshot of a Hub model in this machine's cache, whichever program put it there.
 
-    try:
-        folder = Path(snapshot_download(spec.source, local_files_only=True))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+    `snapshot_download(local_files_only=True)` is not asked: it wants every file of the repository, pickled weights and
+    pictures too, which neither this studio nor transformers fetches.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(spec.source, "config.json")
+    if not isinstance(config, str):
         return None
+    folder = Path(config).parent
     return folder if is_complete(folder) else None
 
 
+def _licence_first(spec: ModelSpec) -> str:
+    return f"accept the licence at {_page(spec)}, `hf auth login`, and " if spec.gated else ""
+
+
+def _page(spec: ModelSpec) -> str:
+    return f"https://huggingface.co/{spec.source}"
+
+
 def _download(spec: ModelSpec, progress: Progress, cancelled: threading.Event) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
+        # Asked first: where the Hub is out of reach, snapshot_download returns whatever part it finds in the cache.
+        files = [file.rfilename for file in HfApi().model_info(spec.source).siblings or ()]
+        if not any(name.endswith(".safetensors") and "/" not in name for name in files):
+            raise InputError(f"'{spec.source}' has no safetensors weights", _WHERE, "The studio loads nothing else.")
         folder = snapshot_download(
             spec.source,
             allow_patterns=_PATTERNS,
             ignore_patterns=_ELSEWHERE,
             tqdm_class=_reporting_bar(progress, cancelled),
         )
-    except Cancelled:
+    except (Cancelled, InputError):
         raise
     except GatedRepoError as error:
-        page = f"https://huggingface.co/{spec.source}"
-        advice = f"Accept its licence at {page} and start the studio with HF_TOKEN set."
+        advice = f"Accept the licence at {_page(spec)}, then `hf auth login` (on a Space: a secret HF_TOKEN)."
         raise InputError(f"'{spec.source}' is gated", _WHERE, advice) from error
     except RepositoryNotFoundError as error:
         raise InputError(f"the Hub has no model '{spec.source}'", _WHERE, "Check the spelling.") from error
@@ -87,7 +102,7 @@ def _download(spec: ModelSpec, progress: Progress, cancelled: threading.Event) -
         advice = "Check the connection, or use the pocket pair."
         raise InputError(f"'{spec.source}' could not be downloaded ({type(error).__name__})", _WHERE, advice) from error
     if not is_complete(Path(folder)):
-        raise InputError(f"'{spec.source}' has no safetensors weights", _WHERE, "The studio loads nothing else.")
+        raise InputError(f"'{spec.source}' did not come whole", _WHERE, "Try again: what is here is kept.")
     return Path(folder)
 
 

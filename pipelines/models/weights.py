@@ -73,6 +73,8 @@ def _shards(folder: Path, where: str) -> list[Path]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     else:
         names = sorted(path.name for path in folder.glob("*.safetensors"))
+        if any("-of-" in name for name in names):  # an interrupted download
+            names = [index.name]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing or not names:
         what = f"{missing[0]} is missing" if missing else "has no safetensors weights"

@@ -7,7 +7,7 @@ from pipelines.models import Gauge, ModelStatus
 
 
 def status(key: str, resident: bool) -> ModelStatus:
-    return ModelStatus(key, key.title(), key, "llama", 4_262_912, "x", "Apache-2.0", resident, 17 * 2**20)
+    return ModelStatus(key, key.title(), key, "llama", 4_262_144, "x", "Apache-2.0", resident, 17 * 2**20)
 
 
 def test_loading_is_said_in_words() -> None:
@@ -26,7 +26,7 @@ def test_an_evicted_model_says_that_it_comes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "size not known yet"), (900, "900"), (4_262_912, "4.26 M"), (8_030_261_248, "8.03 B")]
+    ("count", "text"), [(0, "size not known yet"), (900, "900"), (4_262_144, "4.26 M"), (8_030_261_248, "8.03 B")]
 )
 def test_parameters_are_rounded_to_three_digits(count: int, text: str) -> None:
     assert parameters(count) == text
