@@ -41,6 +41,11 @@ step "browser tests"
 python -m pytest -m "browser and not slow" "$@"
 
 if [ "$slow" = yes ]; then
+  if ! PATH="$PATH:/usr/sbin" command -v nginx >/dev/null; then
+    step "proxy"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light >/dev/null \
+      || echo "no nginx: the tests behind a proxy are skipped"
+  fi
   step "slow proofs"
   python -m pytest -m "slow and not benchmark" "$@"
 fi

@@ -63,10 +63,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_studio(directory: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
-    """`python studio.py` in `directory`, which is not the repository's; returns it with its address."""
+def start_studio(directory: Path, *arguments: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
+    """`python studio.py` in `directory`, which is not the repository's; returns it with its address.
+
+    `variables`: of its environment, besides those of this process
+    """
     port = free_port()
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"} | variables
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "studio.py"), "--port", str(port), *arguments],
         cwd=directory,
