@@ -45,7 +45,8 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     A wrong value ends the process with one line on standard error and exit status 2.
     """
     parser = _parser()
-    defaults: dict[str, object] = {}
+    # A Space is reached from outside of its container, or not at all.
+    defaults: dict[str, object] = {"host": "0.0.0.0"} if environ.get("SPACE_ID") else {}
     for field in fields(Settings):
         given = environ.get(f"STUDIO_{field.name.upper()}")
         if given is not None:
