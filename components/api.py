@@ -53,7 +53,7 @@ def _model_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
         from pipelines import completion
 
         sampling = completion.Sampling(max_new_tokens, temperature, seed)
-        yield from map(_progress, completion.complete(studio.manager, prompt, model, sampling))
+        yield from map(_progress, completion.complete(studio.manager, prompt, model, sampling, details=False))
 
     def chat(
         messages: list[Json],
@@ -72,7 +72,9 @@ def _model_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:
 
         sampling = completion.Sampling(max_new_tokens, temperature, seed)
         conversation = parse_messages(messages)
-        yield from map(_progress, completion.chat(studio.manager, conversation, model, sampling, template))
+        yield from map(
+            _progress, completion.chat(studio.manager, conversation, model, sampling, template, details=False)
+        )
 
     def next_tokens(prompt: str, model: str = "base", k: int = 10) -> list[Json]:
         """The k likeliest tokens after a text, most probable first: token, id, probability."""

@@ -11,20 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
-from typing import Any
 
-from pipelines.decoding import (
-    ALTERNATIVES,
-    GeneratedToken,
-    TextStream,
-    TokenProbability,
-    generate_batch,
-    most_probable,
-    stream,
-)
+from pipelines.decoding import ALTERNATIVES, GeneratedToken, TextStream, TokenProbability, generate_batch
 from pipelines.errors import InputError
 from pipelines.messages import Message, as_dicts
 from pipelines.models import Cancelled, Lease, ModelManager
+from pipelines.models.engine import Request, Ticket, Token
 
 __all__ = [
     "Completion",
@@ -48,6 +40,7 @@ MAX_K = 1000
 NO_IDS: frozenset[int] = frozenset()
 Encode = Callable[[Lease], tuple[list[int], frozenset[int]]]  # the prompt, and ids that end the answer too
 _EVERY = 0.03  # seconds between two values of a stream: more often than a page can draw
+_STREAMS = 4  # that are drawn so often; more share what the page can be sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +65,11 @@ class Completion:
     """A growing answer.
 
     text:        the answer so far, special tokens left out
-    tokens:      what it is made of, the stop token included
+    tokens:      what it is made of, the stop token included; empty where no details were asked for
     seconds:     since the model began
     stop_reason: None while it grows; then `eos`, `length` or `cancelled`
     prompt_ids:  what the model was given, for continuing from any of the tokens
+    place:       in the queue, from 1; 0 once the model has begun
     """
 
     text: str
@@ -84,6 +78,7 @@ class Completion:
     seconds: float
     stop_reason: str | None
     prompt_ids: tuple[int, ...] = ()
+    place: int = 0
 
 
 def complete(
@@ -92,14 +87,16 @@ def complete(
     model: str = "base",
     sampling: Sampling | None = None,
     cancel: threading.Event | None = None,
+    details: bool = True,
 ) -> Iterator[Completion]:
     """Continue a text. Yields about thirty times a second at most; the last value has a stop reason.
 
+    details: note the probability and the alternatives of each token
     Closing the iterator gives the model back. Raises InputError at once for what was typed, and while iterating
     for what the model cannot do.
     """
     text = _text(prompt, "prompt")
-    return _answer(manager, model, lambda lease: (_encode(lease, text), NO_IDS), sampling, cancel)
+    return _answer(manager, model, lambda lease: (_encode(lease, text), NO_IDS), sampling, cancel, details)
 
 
 def chat(
@@ -109,6 +106,7 @@ def chat(
     sampling: Sampling | None = None,
     template: str = "",
     cancel: threading.Event | None = None,
+    details: bool = True,
 ) -> Iterator[Completion]:
     """Answer a conversation, rendered by `template` (a key of the catalogue; "" is the model's own).
 
@@ -118,7 +116,7 @@ def chat(
     def encode(lease: Lease) -> tuple[list[int], frozenset[int]]:
         return chat_ids(lease, messages, template), turn_end_ids(lease, template)
 
-    return _answer(manager, model, encode, sampling, cancel)
+    return _answer(manager, model, encode, sampling, cancel, details)
 
 
 def continue_ids(
@@ -129,15 +127,20 @@ def continue_ids(
     cancel: threading.Event | None = None,
 ) -> Iterator[Completion]:
     """Continue token ids, for instance a prompt, a part of its answer, and another token than the one that came."""
-    return _answer(manager, model, lambda lease: (_checked_ids(lease, ids), NO_IDS), sampling, cancel)
+    return _answer(manager, model, lambda lease: (_checked_ids(lease, ids), NO_IDS), sampling, cancel, True)
 
 
 def next_tokens(manager: ModelManager, prompt: str, model: str = "base", k: int = 10) -> tuple[TokenProbability, ...]:
     """The k most probable next tokens after a text, most probable first."""
     text, count = _text(prompt, "prompt"), _integer(k, "k", 1, MAX_K)
     with manager.lease(model) as lease:
-        _, logits = next(stream(lease, _encode(lease, text), 1))
-        return tuple(most_probable(logits, count, lease.tokenizer, {}))
+        ticket = lease.ask(Request(_encode(lease, text), NO_IDS, 1, alternatives=count))
+        try:
+            while not (tokens := ticket.take(1.0)):
+                continue
+        finally:
+            ticket.close()
+        return alternatives(lease, tokens[0])
 
 
 def token_losses(manager: ModelManager, ids: Sequence[int], model: str = "base") -> list[float | None]:
@@ -184,10 +187,11 @@ def _answer(
     encode: Encode,
     sampling: Sampling | None,
     cancel: threading.Event | None,
+    details: bool,
 ) -> Iterator[Completion]:
     sampling = (sampling or Sampling()).checked()
     manager.resolve(model)
-    return _stream(manager, model, encode, sampling, cancel)
+    return _stream(manager, model, encode, sampling, cancel, details)
 
 
 def _stream(
@@ -196,59 +200,63 @@ def _stream(
     encode: Encode,
     sampling: Sampling,
     cancel: threading.Event | None,
+    details: bool,
 ) -> Iterator[Completion]:
     try:
         with manager.lease(model, cancel=cancel) as lease:
             ids, ends = encode(lease)
-            yield from _grow(lease, tuple(ids), lease.eos_ids | ends, sampling, cancel)
+            request = request_for(ids, lease.eos_ids | ends, sampling, details)
+            ticket = lease.ask(request)
+            try:
+                yield from _grow(ticket, Growing(lease, request), cancel)
+            finally:
+                ticket.close()
     except Cancelled:
         yield Completion("", (), 0, 0.0, "cancelled")
 
 
-def _grow(
-    lease: Lease,
-    ids: tuple[int, ...],
-    stops: frozenset[int],
-    sampling: Sampling,
-    cancel: threading.Event | None,
-) -> Iterator[Completion]:
-    answer, reason = Growing(lease.tokenizer, ids), "length"
-    for token, logits in stream(lease, ids, sampling.max_new_tokens, sampling.temperature, sampling.seed, stops):
-        answer.push(token, logits)
-        if token in stops:
-            reason = "eos"
-        elif cancel is not None and cancel.is_set():
-            reason = "cancelled"
-            break
-        if answer.due():
+def request_for(ids: Sequence[int], stops: frozenset[int], sampling: Sampling, details: bool = True) -> Request:
+    """What the engine is asked. `details`: as of `complete`."""
+    noted = ALTERNATIVES if details else 0
+    return Request(tuple(ids), stops, sampling.max_new_tokens, sampling.temperature, sampling.seed, noted)
+
+
+def _grow(ticket: Ticket, answer: Growing, cancel: threading.Event | None) -> Iterator[Completion]:
+    while True:
+        stopped = cancel is not None and cancel.is_set()
+        if stopped:
+            ticket.close()
+        if answer.take(ticket) and not stopped:
             yield answer.shown()
-    yield answer.ended(reason)
+        if ticket.done:
+            yield answer.ended(ticket.reason or "length")
+            return
 
 
 class Growing:
     """A Completion while its tokens arrive. The clock starts with it."""
 
-    def __init__(self, tokenizer: Any, ids: Sequence[int]) -> None:
-        self._tokenizer, self._ids = tokenizer, tuple(ids)
-        self._texts: dict[int, str] = {}
-        self._specials = frozenset(tokenizer.all_special_ids)
-        self._pieces, self._tokens, self._text = TextStream(tokenizer, ids), list[GeneratedToken](), ""
-        self._begin, self._shown = time.perf_counter(), 0.0
+    def __init__(self, lease: Lease, request: Request) -> None:
+        self._lease, self._ids, self._details = lease, tuple(request.ids), request.alternatives > 0
+        self._pieces, self._text = TextStream(lease.tokenizer, request.ids), ""
+        self._tokens: list[GeneratedToken] = []
+        self._count = self._place = 0
+        self.shared = 0  # the most answers that were written in one pass with this
+        self._begin = time.perf_counter()
 
-    def push(self, token: int, logits: Any) -> None:
-        """Add a token, chosen from logits (V,)."""
-        piece = self._pieces.push(token)
-        self._text += piece
-        special = token in self._specials
-        self._tokens.append(_generated(token, logits, piece, special, self._tokenizer, self._texts))
-
-    def due(self) -> bool:
-        """Whether a reader is waiting for the next value."""
-        return self._seconds() - self._shown >= _EVERY or len(self._tokens) == 1
+    def take(self, ticket: Ticket, wait: float | None = None) -> bool:
+        """Add what has come; waits for it as long as a page takes to draw. Whether there is something new to show."""
+        place = ticket.place
+        pause = _EVERY * max(1.0, self._lease.engine.load[0] / _STREAMS) if wait is None else wait
+        tokens = ticket.take(pause)
+        for token in tokens:
+            self._push(token)
+        changed = bool(tokens) or place != self._place
+        self._place = place if not tokens else 0
+        return changed
 
     def shown(self) -> Completion:
         """The answer so far."""
-        self._shown = self._seconds()
         return self._completion(None)
 
     def ended(self, reason: str) -> Completion:
@@ -256,21 +264,25 @@ class Growing:
         self._text += self._pieces.flush()
         return self._completion(reason)
 
-    def _seconds(self) -> float:
-        return time.perf_counter() - self._begin
+    def _push(self, token: Token) -> None:
+        piece = self._pieces.push(token.id)
+        self._text += piece
+        self._count += 1
+        self.shared = max(self.shared, token.rows)
+        if self._details:
+            special = token.id in self._lease.words.special
+            text = self._lease.words.text(token.id) if special else piece
+            others = alternatives(self._lease, token)
+            self._tokens.append(GeneratedToken(token.id, text, token.probability or 0.0, others, special))
 
     def _completion(self, reason: str | None) -> Completion:
-        tokens = tuple(self._tokens)
-        return Completion(self._text, tokens, len(tokens), self._seconds(), reason, self._ids)
+        seconds = time.perf_counter() - self._begin
+        return Completion(self._text, tuple(self._tokens), self._count, seconds, reason, self._ids, self._place)
 
 
-def _generated(
-    token: int, logits: Any, piece: str, special: bool, tokenizer: Any, texts: dict[int, str]
-) -> GeneratedToken:
-    alternatives = tuple(most_probable(logits, ALTERNATIVES, tokenizer, texts))
-    known = next((other.probability for other in alternatives if other.id == token), None)
-    probability = known if known is not None else float(logits.softmax(-1)[token])
-    return GeneratedToken(token, tokenizer.decode([token]) if special else piece, probability, alternatives, special)
+def alternatives(lease: Lease, token: Token) -> tuple[TokenProbability, ...]:
+    """The most probable tokens in a token's place, with their texts."""
+    return tuple(TokenProbability(lease.words.text(other), other, share) for other, share in token.likely)
 
 
 def _render(lease: Lease, messages: Sequence[Message], template: str, answered: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""One question to a base and its adapters, answered in one batch: one forward pass a step, whoever answers."""
+"""One question to several models, answered side by side; a base and its adapters share their passes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipelines.completion import (
     Sampling,
     chat_ids,
     prompt_ids,
+    request_for,
     turn_end_ids,
 )
-from pipelines.decoding import Row, stream_rows
 from pipelines.errors import InputError
 from pipelines.messages import Message
 from pipelines.models import Cancelled, Lease, ModelManager
-from pipelines.models.lease import can_mix
+from pipelines.models.engine import Request, Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Answer:
     """One column.
 
     error: a sentence, when there is no answer
-    batch: how many models answered in the same passes, itself included; 0 before it began
+    batch: how many answers were written in the same passes, itself included; 0 before it began
     """
 
     model: str
@@ -53,88 +53,59 @@ def answer_together(
     sampling: Sampling,
     cancel: threading.Event | None = None,
 ) -> Iterator[tuple[Answer, ...]]:
-    """Ask models that share one base. Yields all answers whenever some have grown, the last time when all have ended.
+    """Ask several models at once. Yields all answers whenever some have grown, the last time when all have ended.
 
-    Adapters that cannot share a pass with others (see `pipelines.models.mixture`) take turns with the batch. Each
-    answer is what the model gives alone. A model that cannot answer says so and the others go on.
+    Models that share one base share their passes, apart from adapters that cannot (see `pipelines.models.mixture`).
+    Each answer is what the model gives alone. A model that cannot answer says so and the others go on.
     """
     sampling = sampling.checked()
     answers = [Answer(ask.model, ask.as_chat) for ask in asks]
-    rows: dict[int, Row] = {}
-    with ExitStack() as leases:
+    with ExitStack() as held:
+        asked: dict[int, tuple[Lease, Request]] = {}
         for place, ask in enumerate(asks):
             try:
-                rows[place] = _row(leases.enter_context(manager.lease(ask.model, cancel=cancel)), ask, sampling)
+                lease = held.enter_context(manager.lease(ask.model, cancel=cancel))
+                asked[place] = lease, _request(lease, ask, sampling)
             except InputError as error:
                 answers[place] = replace(answers[place], error=str(error))
             except Cancelled:
                 answers[place] = replace(answers[place], completion=Completion("", (), 0, 0.0, "cancelled"))
         yield tuple(answers)
-        running = []
-        for places in _batches(rows):
-            for place in places:
-                answers[place] = replace(answers[place], batch=len(places))
-            running.append(_grow(rows, places, answers, cancel))
-        while running:
-            for batch in list(running):
-                if next(batch, None) is None:
-                    running.remove(batch)
-                yield tuple(answers)
+        tickets = dict(zip(asked, manager.engine.submit(list(asked.values())), strict=True))
+        for ticket in tickets.values():
+            held.callback(ticket.close)
+        growing = {place: Growing(*asked[place]) for place in tickets}
+        while growing:
+            if cancel is not None and cancel.is_set():
+                for place in growing:
+                    tickets[place].close()
+            wait = None  # for the first of them; by then the others have grown as well
+            for place, answer in list(growing.items()):
+                answers[place] = _grown(answers[place], answer, tickets[place], wait)
+                wait = 0.0
+                if answers[place].error or tickets[place].done:
+                    del growing[place]
+            yield tuple(answers)
 
 
-def _row(lease: Lease, ask: Ask, sampling: Sampling) -> Row:
+def _request(lease: Lease, ask: Ask, sampling: Sampling) -> Request:
     if ask.as_chat:
         ids, ends = chat_ids(lease, (Message("user", ask.prompt),)), turn_end_ids(lease)
     else:
         ids, ends = prompt_ids(lease, ask.prompt), NO_IDS
-    return Row(lease, ids, lease.eos_ids | ends, sampling.max_new_tokens, sampling.temperature, sampling.seed)
+    return request_for(ids, lease.eos_ids | ends, sampling)
 
 
-def _batches(rows: dict[int, Row]) -> list[list[int]]:
-    """Places that can share their passes. Files replaced meanwhile give two leases of a name other weights."""
-    batches: list[list[int]] = []
-    for place, row in rows.items():
-        for batch in batches:
-            other = rows[batch[0]].lease
-            if row.lease.shares(other) and can_mix(row.lease) and can_mix(other):
-                batch.append(place)
-                break
-        else:
-            batches.append([place])
-    return batches
-
-
-def _grow(
-    rows: dict[int, Row], places: Sequence[int], answers: list[Answer], cancel: threading.Event | None
-) -> Iterator[bool]:
-    """Put what one batch has written into `answers`; yields whenever a reader is waiting for it."""
-    growing = {place: Growing(rows[place].lease.tokenizer, rows[place].ids) for place in places}
-    asked = [rows[place] for place in places]
+def _grown(answer: Answer, growing: Growing, ticket: Ticket, wait: float | None) -> Answer:
+    """The answer with what has come since."""
     try:
-        for step in stream_rows(asked):
-            stopped = cancel is not None and cancel.is_set()
-            due = False
-            for got in step:
-                place = places[got.row]
-                if got.error is not None:
-                    answers[place] = replace(answers[place], error=str(got.error))
-                    del growing[place]
-                    continue
-                answer = growing[place]
-                answer.push(got.token, got.logits)
-                if got.token in rows[place].stops:
-                    answers[place] = replace(answers[place], completion=answer.ended("eos"))
-                    del growing[place]
-                elif answer.due():
-                    answers[place] = replace(answers[place], completion=answer.shown())
-                    due = True
-            if stopped:
-                break
-            if due:
-                yield True
-        reason = "cancelled" if cancel is not None and cancel.is_set() else "length"
-        for place, answer in growing.items():
-            answers[place] = replace(answers[place], completion=answer.ended(reason))
-    except InputError as error:  # of the whole pass
-        for place in growing:
-            answers[place] = replace(answers[place], error=str(error))
+        changed = growing.take(ticket, wait)
+    except InputError as error:
+        return replace(answer, error=str(error))
+    if ticket.done:
+        completion = growing.ended(ticket.reason or "length")
+    elif changed:
+        completion = growing.shown()
+    else:
+        return answer
+    return replace(answer, completion=completion, batch=growing.shared)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.errors import InputError
 from pipelines.models.device import choose_dtype
+from pipelines.models.engine.lean import lean_model
 from pipelines.models.resident import Resident
 from pipelines.models.spec import ModelSpec
 
@@ -44,7 +45,7 @@ def load_model(spec: ModelSpec, folder: Path, parameters: int, device: str) -> R
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         advice = "It has to be a causal language model that transformers knows without remote code."
         raise InputError(f"'{spec.key}' cannot be loaded ({_first_line(error)})", _WHERE, advice) from error
-    return Resident(spec, model, device)
+    return Resident(spec, model, device, lean_model(model))
 
 
 def has_tokenizer(folder: Path) -> bool:

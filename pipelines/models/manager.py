@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.errors import InputError
 from pipelines.models import device as devices
 from pipelines.models.download import Progress, locate
+from pipelines.models.engine import Engine
 from pipelines.models.flights import Flight, Flights
 from pipelines.models.lease import FreshLease, Lease
 from pipelines.models.loading import has_tokenizer, load_model, load_tokenizer
@@ -19,6 +20,7 @@ from pipelines.models.resident import Adapter, Resident
 from pipelines.models.shelf import Shelf
 from pipelines.models.spec import Gauge, ModelSpec, ModelStatus, Pair
 from pipelines.models.weights import stamp, stored_weights
+from pipelines.models.words import Words
 from pipelines.settings import Settings
 
 _MAX_TOKENIZERS = 64  # kept; a tokenizer of a large vocabulary takes some 50 MiB
@@ -36,8 +38,9 @@ class ModelManager:
         self._names = Names(settings)
         self._shelf = Shelf(settings.memory_budget or devices.default_budget("cpu"), patience)
         self._flights = Flights(self._shelf)
+        self.engine = Engine(self._shelf)
         self._device = ""
-        self._tokenizers: dict[str, Any] = {}
+        self._tokenizers: dict[str, Words] = {}
 
     @property
     def pair(self) -> Pair:
@@ -85,7 +88,7 @@ class ModelManager:
                 try:
                     spec = self.resolve(name)
                     self._shelf.release(self._borrow(spec, pinned=True))
-                    self._tokenizer(spec)
+                    self._words(spec)
                 except InputError:
                     continue
 
@@ -97,7 +100,7 @@ class ModelManager:
         """The tokenizer of a model; its weights stay where they are."""
         spec = self.resolve(name)
         devices.load_libraries()
-        return self._tokenizer(spec)
+        return self._words(spec).tokenizer
 
     @contextmanager
     def lease(
@@ -114,7 +117,7 @@ class ModelManager:
         try:
             if spec.adapter is not None:
                 adapter = resident.attach(spec.adapter)
-            yield Lease(spec, resident, adapter, _fitting(self._tokenizer(spec), spec, resident))
+            yield Lease(spec, resident, adapter, _fitting(self._words(spec), spec, resident), self.engine)
         finally:
             if adapter is not None:
                 resident.detach(adapter)
@@ -127,7 +130,7 @@ class ModelManager:
         resident, reserved = self._load(spec.weights, Flight())
         try:
             adapter = resident.attach(spec.adapter) if spec.adapter else None
-            yield FreshLease(spec, resident, adapter, _fitting(self._tokenizer(spec), spec, resident))
+            yield FreshLease(spec, resident, adapter, _fitting(self._words(spec), spec, resident), self.engine)
         finally:
             self._shelf.unreserve(reserved)
 
@@ -175,7 +178,7 @@ class ModelManager:
                 self._shelf.budget = devices.default_budget(chosen)
             self._device = chosen
 
-    def _tokenizer(self, spec: ModelSpec) -> Any:
+    def _words(self, spec: ModelSpec) -> Words:
         """A run's own tokenizer where it kept one (it may bring its own chat template), else its base's."""
         origins = [spec.adapter, spec.folder, spec.base.folder if spec.base else None]
         folder = next((path for path in origins if path is not None and has_tokenizer(path)), None)
@@ -192,12 +195,13 @@ class ModelManager:
             if template is not None and template.is_file():
                 # It answers in the template that it was trained with, though it kept no tokenizer of its own.
                 tokenizer.chat_template = template.read_text(encoding="utf-8")
-            self._tokenizers[key] = tokenizer
+            self._tokenizers[key] = Words(tokenizer)
         return self._tokenizers[key]
 
 
-def _fitting(tokenizer: Any, spec: ModelSpec, resident: Resident) -> Any:
+def _fitting(words: Words, spec: ModelSpec, resident: Resident) -> Words:
     """The tokenizer, unless an adapter's own knows tokens that its base has no embedding for. Raises InputError."""
+    tokenizer = words.tokenizer
     rows = int(getattr(resident.model.config, "vocab_size", 0) or len(tokenizer))
     if spec.adapter is not None and len(tokenizer) > rows:
         raise InputError(
@@ -205,7 +209,7 @@ def _fitting(tokenizer: Any, spec: ModelSpec, resident: Resident) -> Any:
             "model",
             "Train it without added tokens.",
         )
-    return tokenizer
+    return words
 
 
 def _status(spec: ModelSpec, sizes: dict[str, int], device: str) -> ModelStatus:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
+from pipelines.models.engine.adapters import PackedAdapter, pack
+from pipelines.models.engine.lean import LeanModel
 from pipelines.models.fitting import adapter_shapes, misfit, read_adapter
 from pipelines.models.mixture import Mixture, refusal
 from pipelines.models.spec import ModelSpec
@@ -29,21 +31,26 @@ _WHERE = "model"
 class Adapter:
     """LoRA weights in the module tree. `name` is PEFT's; `bytes` as they lie in memory.
 
-    alone: why it cannot share a pass with other adapters; empty when it can
+    alone:  why it cannot share a pass with other adapters; empty when it can
+    packed: what the lean model takes
     """
 
     name: str
     bytes: int
     alone: str = ""
+    packed: PackedAdapter | None = None
     leases: int = 0
     used: int = 0
 
 
 class Resident:
-    """The weights of `spec` on `device`. `bytes` counts weights, buffers and adapters, tied tensors once."""
+    """The weights of `spec` on `device`. `bytes` counts weights, buffers and adapters, tied tensors once.
 
-    def __init__(self, spec: ModelSpec, model: Any, device: str) -> None:
-        self.spec, self.model, self.device = spec, model, device
+    lean: the same weights, computed without the module tree; None for an architecture that it does not know
+    """
+
+    def __init__(self, spec: ModelSpec, model: Any, device: str, lean: LeanModel | None = None) -> None:
+        self.spec, self.model, self.device, self.lean = spec, model, device, lean
         self.leases = 0
         self.stamp: Stamp = ()  # of the files that were read
         self.weight_bytes = _bytes_of(model)
@@ -176,7 +183,11 @@ class Resident:
         self.model.eval()
         weights = [weight for key, weight in self.model.named_parameters() if f".{name}." in key]
         size = sum(weight.numel() * weight.element_size() for weight in weights)
-        return Adapter(name, size, refusal(self.model, name))
+        alone = refusal(self.model, name)
+        packed = None if self.lean is None or alone else pack(self.lean, self.model, name)
+        if self.lean is not None and packed is None:
+            alone = alone or "it adapts more than the linear layers of the blocks"
+        return Adapter(name, size + (packed.bytes if packed else 0), alone, packed)
 
     def _make_room(self) -> None:
         idle = sorted((a.used, version) for version, a in self._adapters.items() if not a.leases)

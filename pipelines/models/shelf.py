@@ -1,6 +1,6 @@
 """The models in memory, and the byte budget that they share.
 
-Counted are weights and adapters; the key-value caches of running requests come on top.
+Counted are weights, adapters, and the key-value caches of running requests.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Shelf:
         self.changed = threading.Condition()
         self._residents: OrderedDict[str, Resident] = OrderedDict()
         self._reserved = 0
+        self._caches = 0
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every resident model."""
@@ -39,7 +40,7 @@ class Shelf:
     def used(self) -> int:
         """Bytes taken, and promised to what is being loaded."""
         with self.changed:
-            return self._reserved + sum(resident.bytes for resident in self._residents.values())
+            return self._caches + self._reserved + sum(resident.bytes for resident in self._residents.values())
 
     def borrow(self, key: str) -> Resident | None:
         """The model with one more lease on it, if it is here."""
@@ -108,6 +109,36 @@ class Shelf:
         with self.changed:
             self._reserved -= need
             self.changed.notify_all()
+
+    def free(self, need: int) -> int:
+        """Bytes that caches may grow by, once idle models were evicted for `need` of them. See `engine.Budget`."""
+        with self.changed:
+            while self.used() + need > self.budget and self._evict_one():
+                pass
+            return max(0, self.budget - self.used())
+
+    def caches(self, taken: int) -> None:
+        """Note the bytes of all key-value caches. See `engine.Budget`."""
+        with self.changed:
+            freed = taken < self._caches
+            self._caches = taken
+            if freed:
+                self.changed.notify_all()
+
+    def refuse_cache(self, need: int, title: str, weights: int) -> None:
+        """Raise InputError for a request whose cache would not fit beside its own model. See `engine.Budget`."""
+        if weights + need > self.budget:
+            left = size(max(0, self.budget - weights))
+            raise InputError(
+                f"prompt and answer need {size(need)} of cache; {title} leaves {left} of {size(self.budget)}",
+                "max_new_tokens",
+                "Ask for fewer tokens, or start the studio with a larger --memory-budget.",
+            )
+
+    @property
+    def cached(self) -> int:
+        """Bytes of all key-value caches."""
+        return self._caches
 
     def _evict_one(self) -> bool:
         idle = next((key for key, resident in self._residents.items() if resident.leases == 0), None)

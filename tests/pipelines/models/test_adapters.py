@@ -44,17 +44,23 @@ def by_peft(base, adapter):
         return model.eval()(torch.tensor([[0, 20, 30, 40]])).logits
 
 
+# The manager turns float32 weights in memory, and a product of the same numbers lying otherwise rounds otherwise.
+ROUNDING = 2e-5
+
+
 def test_each_adapter_gives_what_peft_gives(studio, tiny_pair):
     for name in ("one", "two", "three"):
         expected = by_peft(tiny_pair.base, tiny_pair.base.parent / "runs" / name / "adapter")
         with studio.lease(f"run:{name}") as lease:
-            assert (logits(lease) - expected).abs().max() == 0
+            assert (logits(lease) - expected).abs().max() < ROUNDING
             assert lease.adapter_bytes > 0
     assert [status.resident for status in studio.models() if status.key == "run:one"] == [True]
 
 
 def test_after_any_sequence_of_adapters_the_base_is_a_fresh_base_to_the_bit(studio, tiny_pair):
-    expected = by_peft(tiny_pair.base, None)
+    with studio.fresh("base") as copy:
+        expected = logits(copy)
+    assert (expected - by_peft(tiny_pair.base, None)).abs().max() < ROUNDING
     names = ["base", "run:one", "run:two", "run:three"]
     choose = random.Random(0)
     for _ in range(40):
@@ -100,16 +106,17 @@ def test_an_adapter_that_was_written_again_is_read_again(studio, tiny_pair):
     write_adapter(tiny_pair.base, folder, 9)
     with studio.lease("run:one") as lease:
         assert (logits(lease) - before).abs().max() > 0
-        assert (logits(lease) - by_peft(tiny_pair.base, folder)).abs().max() == 0
+        assert (logits(lease) - by_peft(tiny_pair.base, folder)).abs().max() < ROUNDING
 
 
 def test_adapters_that_nobody_leases_make_room_and_the_last_one_too(studio, tiny_pair, monkeypatch):
     monkeypatch.setattr(resident_module, "MAX_ADAPTERS", 1)
-    expected = by_peft(tiny_pair.base, None)
+    with studio.fresh("base") as copy:
+        expected = logits(copy)
     for name in ("one", "two", "three", "one"):
         with studio.lease(f"run:{name}") as lease:
             wanted = by_peft(tiny_pair.base, tiny_pair.base.parent / "runs" / name / "adapter")
-            assert (logits(lease) - wanted).abs().max() == 0
+            assert (logits(lease) - wanted).abs().max() < ROUNDING
         with studio.lease("base") as lease:
             assert (logits(lease) - expected).abs().max() == 0
     with studio.lease("run:one"), pytest.raises(InputError, match="1 adapters of tiny-base are in use"):
@@ -128,7 +135,7 @@ def test_an_adapter_of_another_shape_is_refused_and_leaves_the_base_alone(studio
         with pytest.raises(InputError, match="does not fit tiny-base"), studio.lease("run:broken"):
             pass
         with studio.lease("base") as lease:
-            assert (logits(lease) - by_peft(tiny_pair.base, None)).abs().max() == 0
+            assert (logits(lease) - by_peft(tiny_pair.base, None)).abs().max() < ROUNDING
             assert lease.active_adapters() == ()
         with studio.lease("run:one") as lease:
             assert lease.active_adapters() == (lease.adapter_name,)
@@ -154,7 +161,7 @@ def test_a_run_that_trained_every_weight_is_a_model_of_its_own(studio, tiny_pair
     (folder / "config.json").write_text('{"model": "base"}')
     with studio.lease("run:full") as lease:
         assert lease.spec.role == "fine-tuned"
-        assert (logits(lease) - by_peft(tiny_pair.instruct, None)).abs().max() == 0
+        assert (logits(lease) - by_peft(tiny_pair.instruct, None)).abs().max() < ROUNDING
 
 
 def test_an_adapter_refuses_another_template_than_its_own_with_a_diff(studio, tiny_pair, tiny_tokenizer):

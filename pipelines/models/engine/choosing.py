@@ -1,0 +1,80 @@
+"""The next token of each row, from the logits of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.errors import InputError
+from pipelines.models.engine.request import Request, Token
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> int:
+    """A token from logits (V,) on the CPU. Raises InputError when they are not numbers."""
+    import torch
+
+    if temperature == 0:
+        token = int(logits.argmax())
+        # argmax calls NaN the largest number there is.
+        if not torch.isfinite(logits[token]):
+            raise no_number()
+        return token
+    probabilities = (logits / temperature).softmax(-1)
+    if not torch.isfinite(probabilities[0]):
+        raise no_number()
+    return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def choose_all(
+    logits: torch.Tensor, requests: Sequence[Request], generators: Sequence[torch.Generator], rows: int
+) -> list[Token | InputError]:
+    """A token for each row of logits (R, V), float32, as `choose` gives it; an error for a row of no numbers."""
+    likeliest = logits.argmax(-1, keepdim=True)
+    ids: list[int] = likeliest[:, 0].tolist()
+    finite: list[bool] = logits.gather(1, likeliest).isfinite()[:, 0].tolist()
+    chosen: list[Token | InputError] = []
+    for row, request in enumerate(requests):
+        if not finite[row]:
+            chosen.append(no_number())
+        elif request.temperature == 0:
+            chosen.append(Token(ids[row], rows=rows))
+        else:
+            try:
+                drawn = choose(logits[row].cpu(), request.temperature, generators[row])
+                chosen.append(Token(drawn, rows=rows))
+            except InputError as error:
+                chosen.append(error)
+    return _noted(logits, requests, chosen)
+
+
+def _noted(
+    logits: torch.Tensor, requests: Sequence[Request], chosen: list[Token | InputError]
+) -> list[Token | InputError]:
+    """The same, with probabilities for those who asked."""
+    import torch
+
+    asking = [row for row, request in enumerate(requests) if request.alternatives and isinstance(chosen[row], Token)]
+    if not asking:
+        return chosen
+    count = min(max(requests[row].alternatives for row in asking), logits.shape[1])
+    some = logits if len(asking) == len(logits) else logits[torch.tensor(asking, device=logits.device)]
+    probabilities = some.softmax(-1)
+    largest, ids = probabilities.topk(count)
+    taken = torch.tensor([[chosen[row].id] for row in asking], device=logits.device)  # type: ignore[union-attr]
+    own = probabilities.gather(1, taken)[:, 0].tolist()
+    for row, probability, values, tokens in zip(asking, own, largest.tolist(), ids.tolist(), strict=True):
+        token = chosen[row]
+        wanted = requests[row].alternatives
+        assert isinstance(token, Token)
+        chosen[row] = Token(
+            token.id, probability, tuple(zip(tokens[:wanted], values[:wanted], strict=True)), token.rows
+        )
+    return chosen
+
+
+def no_number() -> InputError:
+    """What a broken model is told to be."""
+    return InputError("it computed values that are not numbers", "model", "Its weights are broken; choose another.")
