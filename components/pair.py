@@ -46,12 +46,21 @@ def pair_html(pair: list[ModelStatus], gauge: Gauge) -> str:
     )
     if not gauge.device:
         return f'<ul aria-label="Running pair">{models}</ul>'
+    caches = f", {size(gauge.caches)} for answers" if gauge.caches else ""
     share = min(1.0, gauge.used / gauge.budget) if gauge.budget else 0.0
     return (
         f'<ul aria-label="Running pair">{models}<li>on {escape(gauge.device.upper())}</li>'
-        f"<li>{size(gauge.used)} of {size(gauge.budget)} "
-        f'<meter aria-label="Memory budget used" value="{share:.4f}"></meter></li></ul>'
+        f"<li>{size(gauge.used)} of {size(gauge.budget)}{caches} "
+        f'<meter aria-label="Memory budget used" value="{share:.4f}"></meter></li>{_crowd(gauge)}</ul>'
     )
+
+
+def _crowd(gauge: Gauge) -> str:
+    """How many answers are being written, when they are several."""
+    if gauge.answering + gauge.waiting < 2:
+        return ""
+    waiting = f", {gauge.waiting} waiting" if gauge.waiting else ""
+    return f"<li>{gauge.answering} answers being written{waiting}</li>"
 
 
 def _state(row: ModelStatus, gauge: Gauge) -> str:

@@ -270,7 +270,7 @@ def _show(
         if state.stop_reason is None and now - drawn < REDRAW:
             continue
         drawn = now
-        ending = ending_html(len(trail.tokens), state.seconds, state.stop_reason)
+        ending = ending_html(len(trail.tokens), state.seconds, state.stop_reason, state.place)
         yield (_text(trail, busy=state.stop_reason is None), ending, _bars(trail), trail)
 
 

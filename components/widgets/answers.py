@@ -21,9 +21,12 @@ class Written(Protocol):
     @property
     def stop_reason(self) -> str | None: ...
 
+    @property
+    def place(self) -> int: ...
+
 
 class Column(Protocol):
-    """One model's column: its answer, or the sentence that says why there is none; `batch`: how many models shared its
+    """One model's column: its answer, or the sentence that says why there is none; `batch`: how many answers shared its
     passes, itself included."""
 
     @property
@@ -124,7 +127,7 @@ def answers_html(titles: Sequence[str], columns: Sequence[Column], notes: Sequen
 
 
 def _together(columns: Sequence[Column]) -> str:
-    """A line on what one batch came to, when all of it has ended; empty where no two models shared one."""
+    """A line on what one batch came to, when all of it has ended; empty where no two shared a pass."""
     largest = max((column.batch for column in columns), default=0)
     written = [column.completion for column in columns if column.completion is not None]
     seconds = max((each.seconds for each in written), default=0.0)
@@ -132,7 +135,7 @@ def _together(columns: Sequence[Column]) -> str:
         return ""
     tokens = sum(each.new_tokens for each in written)
     return (
-        f'<p class="quiet together">{largest} models on one base answered in one batch; all {len(columns)} together '
+        f'<p class="quiet together">Up to {largest} answers shared each pass of one base; all {len(columns)} together '
         f"wrote {tokens / seconds:,.0f} tokens/s.</p>"
     )
 
@@ -147,7 +150,7 @@ def _column(title: str, column: Column, note: str) -> str:
     elif written is None:
         below = '<p class="quiet">is being asked …</p>'
     else:
-        below = ending_html(written.new_tokens, written.seconds, written.stop_reason)
+        below = ending_html(written.new_tokens, written.seconds, written.stop_reason, written.place)
     form = "asked in its chat template" if column.as_chat else "given the bare text"
     return (
         f'<section class="answer{" answer-chat" if column.as_chat else ""}" aria-busy="{str(busy).lower()}">'

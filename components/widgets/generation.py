@@ -50,8 +50,10 @@ def generation_html(
     return f'<div class="generation"><div class="given">{before}</div>{after}{caret}</div>'
 
 
-def ending_html(new_tokens: int, seconds: float, stop_reason: str | None) -> str:
-    """One line: tokens, speed and why it ended; `stop_reason` None while it goes on."""
+def ending_html(new_tokens: int, seconds: float, stop_reason: str | None, place: int = 0) -> str:
+    """One line: tokens, speed and why it ended; `stop_reason` None while it goes on; `place` in the queue, from 1."""
+    if place and not new_tokens and not stop_reason:
+        return f'<p class="quiet">place {place} in the queue: the memory is taken by other answers …</p>'
     speed = f" · {new_tokens / seconds:,.0f} tokens/s" if seconds > 0 and new_tokens else ""
     ended = _ENDED.get(stop_reason, escape(stop_reason)) if stop_reason else "writing …"
     noun = "token" if new_tokens == 1 else "tokens"

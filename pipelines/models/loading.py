@@ -34,7 +34,6 @@ def load_model(spec: ModelSpec, folder: Path, parameters: int, device: str) -> R
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
-                attn_implementation="sdpa",
             )
         model.requires_grad_(False)
         model = model.to(device).eval()

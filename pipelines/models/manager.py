@@ -76,8 +76,9 @@ class ModelManager:
         return [_status(spec, sizes, self._device or self._settings.device) for spec in self._names.all()]
 
     def gauge(self) -> Gauge:
-        """Device, bytes used and allowed, and what is being loaded."""
-        return Gauge(self._device, self._shelf.used(), self._shelf.budget, self._flights.keys())
+        """Device, bytes used and allowed, what is being loaded, and the answers under way."""
+        shelf, load = self._shelf, self.engine.load
+        return Gauge(self._device, shelf.used(), shelf.budget, self._flights.keys(), shelf.cached, *load)
 
     def preload(self, names: Iterable[str]) -> threading.Thread:
         """Load models in the background, one by one. What cannot be loaded says so when it is asked."""

@@ -27,7 +27,7 @@ MAX_ADAPTERS = 16  # attached at once; the least recently used one that nobody l
 _WHERE = "model"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Adapter:
     """LoRA weights in the module tree. `name` is PEFT's; `bytes` as they lie in memory.
 

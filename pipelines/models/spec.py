@@ -70,9 +70,16 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """The state of the manager for a status line. `device` is "" until the libraries are loaded; bytes."""
+    """The state of the manager for a status line. `device` is "" until the libraries are loaded.
+
+    used, budget, caches: bytes; caches of running answers are a part of `used`
+    answering, waiting:   answers that are being written, and that wait for room
+    """
 
     device: str
     used: int
     budget: int
     loading: tuple[str, ...]
+    caches: int = 0
+    answering: int = 0
+    waiting: int = 0

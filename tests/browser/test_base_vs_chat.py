@@ -100,7 +100,7 @@ def test_an_adapter_made_elsewhere_is_asked_and_a_wrong_one_is_explained(chromiu
         page.get_by_role("button", name="Ask all").click()
         expect(page.locator("#answers .answer")).to_have_count(3, timeout=SLOW)
         expect(page.locator("#answers .together")).to_contain_text(
-            "2 models on one base answered in one batch", timeout=SLOW
+            "Up to 2 answers shared each pass of one base", timeout=SLOW
         )
         expect(page.locator("#answers .proof")).to_contain_text("It is the base", timeout=SLOW)
         page.close()

@@ -20,6 +20,11 @@ def test_device_and_memory_are_told_once_the_models_are_there() -> None:
     assert "4.26 M" in html and "on CPU" in html and "34.0 MiB of 1.0 GiB" in html and "loading" not in html
 
 
+def test_a_crowd_and_its_memory_are_counted() -> None:
+    html = pair_html([status("base", True)], Gauge("cpu", 36 * 2**20, 2**30, (), 2 * 2**20, 12, 3))
+    assert "36.0 MiB of 1.0 GiB, 2.0 MiB for answers" in html and "12 answers being written, 3 waiting" in html
+
+
 def test_an_evicted_model_says_that_it_comes_back() -> None:
     html = pair_html([status("base", True), status("instruct", False)], Gauge("cpu", 1, 2**30, ()))
     assert "loads when asked" in html

@@ -9,10 +9,8 @@ import pytest
 
 from pipelines.comparison import measure_merge, side_by_side
 from pipelines.completion import Sampling, chat, complete
-from pipelines.decoding import Row, generate_batch, stream, stream_rows
 from pipelines.messages import Message
 from pipelines.models import ModelManager
-from pipelines.models.lease import LeaseGroup, can_mix
 from pipelines.settings import Settings
 from pipelines.together import Ask, answer_together
 from tests.conftest import write_adapter
@@ -83,10 +81,11 @@ def test_what_is_more_than_two_matrices_takes_turns_with_the_batch(studio):
     assert [answer.batch for answer in answers] == [2, 1, 2, 1]
     for model, answer in zip(models, answers, strict=True):
         assert answer.completion.text == alone(studio, model, "The capital of", Sampling(20)).text
-    with studio.lease("run:dora") as dora, studio.lease("base") as base:
-        assert not can_mix(dora)
-        with pytest.raises(ValueError, match="more than a product of two matrices"):
-            LeaseGroup([base, dora])
+    with studio.lease("run:dora") as dora, studio.lease("run:whole") as whole:
+        assert (dora.adapter.alone, whole.adapter.alone) == (
+            "it is more than a product of two matrices",
+            "it replaces whole modules",
+        )
 
 
 def test_the_base_is_a_fresh_base_after_any_sequence_of_switches_batches_and_merges(studio):
@@ -97,10 +96,9 @@ def test_the_base_is_a_fresh_base_after_any_sequence_of_switches_batches_and_mer
     names = ["run:one", "run:two", "run:three", "run:dora", "run:whole"]
     with studio.fresh("base") as copy, copy.active() as model:
         expected = model(input_ids=ids).logits
-        of_three = model(input_ids=ids.repeat(3, 1)).logits
     choose = random.Random(7)
     for turn in range(24):
-        done = choose.choice(["switch", "batch", "merge", "stop", "fail"])
+        done = choose.choice(["switch", "batch", "merge", "stop"])
         some = choose.sample(names[:3], 2)
         if done == "switch":
             alone(studio, choose.choice(names), "a", Sampling(2))
@@ -108,23 +106,13 @@ def test_the_base_is_a_fresh_base_after_any_sequence_of_switches_batches_and_mer
             mixed(studio, [*some, "base", choose.choice(names)], "a b", Sampling(4))
         elif done == "merge":
             measure_merge(studio, choose.choice(names[:3]), "a")
-        elif done == "stop":
+        else:
             answers = answer_together(studio, [Ask(name, "a", True) for name in some], Sampling(20))
             next(answers)
             next(answers)
             answers.close()
-        else:
-            with studio.lease(some[0]) as one, studio.lease(some[1]) as two:
-                group = LeaseGroup([one, two])
-                with pytest.raises(IndexError), group.active() as model:
-                    model(input_ids=torch.full((2, 3), 10_000))
         with studio.lease("base") as lease, lease.active() as model:
             assert torch.equal(model(input_ids=ids).logits, expected), (turn, done)
-        # And inside of a mixed pass: to the bit what a batch of that shape gives on a fresh base.
-        with studio.lease("base") as lease, studio.lease(some[0]) as one, studio.lease(some[1]) as two:
-            with LeaseGroup([lease, one, two]).active() as model:
-                seen = model(input_ids=ids.repeat(3, 1)).logits
-            assert torch.equal(seen[0], of_three[0]) and not torch.equal(seen[1], of_three[1])
 
 
 def test_an_adapter_that_gives_no_number_fails_alone(studio, tiny_pair):
@@ -156,32 +144,6 @@ def test_stop_ends_every_row_and_gives_the_leases_back(studio):
     cancel.set()
     last = list(answers)[-1]
     assert {answer.completion.stop_reason for answer in last} <= {"cancelled", "eos"}
-    assert all(answer.completion.new_tokens < 60 for answer in last)
+    assert all(answer.completion.new_tokens < 100 for answer in last)
+    assert studio.engine.load == (0, 0)
     assert all(resident.leases == 0 for resident in studio._shelf._residents.values())
-
-
-def test_rows_end_by_their_own_length_stop_and_context(studio):
-    with studio.lease("base") as base, studio.lease("run:one") as one:
-        rows = [
-            Row(one, [5, 6], frozenset(), 3),
-            Row(base, [10] * (base.context_length - 2), frozenset(), 50),
-            Row(base, [5], frozenset(), 7),
-            Row(base, [5], frozenset(), 0),
-        ]
-        found: dict[int, list[int]] = {}
-        for step in stream_rows(rows):
-            for got in step:
-                found.setdefault(got.row, []).append(got.token)
-        assert {row: len(tokens) for row, tokens in found.items()} == {0: 3, 1: 2, 2: 7}
-        for row, tokens in found.items():
-            asked = rows[row]
-            expected = stream(asked.lease, asked.ids, asked.max_new_tokens, stops=frozenset())
-            assert tokens == [token for token, _ in expected]
-
-
-def test_many_prompts_of_one_adapter_need_no_copies_of_it(studio):
-    with studio.lease("run:one") as lease:
-        prompts = [[5, 6, 7], [8], [9, 10]]
-        expected = [[token for token, _ in stream(lease, ids, 12)] for ids in prompts]
-        assert generate_batch(lease, prompts, 12) == expected
-        assert LeaseGroup([lease, lease])._mixture is None

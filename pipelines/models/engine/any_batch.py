@@ -173,8 +173,10 @@ def _keeps_keys_and_values(model: Any) -> bool:
 
 
 def _token_bytes(model: Any) -> int:
-    """Bytes of the keys and values of one token, over all layers."""
+    """Bytes of the keys and values of one token, over all layers; 0 for a model that keeps none."""
     config = model.config.get_text_config()
+    if not hasattr(config, "num_attention_heads"):
+        return 0
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(config.num_hidden_layers * 2 * heads * head_dim * model.dtype.itemsize)

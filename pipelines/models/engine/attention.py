@@ -16,7 +16,9 @@ class NextTokens:
 
     def __init__(self, slab: Slab, begin: int, count: int) -> None:
         import torch
+        from torch.nn.functional import scaled_dot_product_attention
 
+        self._attention = scaled_dot_product_attention
         self.begin, self.end = begin, begin + count
         self._slab, self._count = slab, count
         lengths = slab.lengths[:count]
@@ -29,16 +31,14 @@ class NextTokens:
             hidden = torch.arange(self._longest, device=device) > at[:, None]
             self._mask = _additive(hidden, slab)[:, None, None]
 
-    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        from torch.nn.functional import scaled_dot_product_attention
-
-        keys, values = self._slab.flat(layer)
-        keys.index_copy_(0, self._where, k)
-        values.index_copy_(0, self._where, v)
-        keys, values = self._slab.heads(layer, 0, self._count, self._longest)
+    def attend(self, layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        """See `lean.Attends`."""
+        slab, rows = self._slab, self._count
+        slab.flat(layer).index_copy_(0, self._where, kv)
+        keys, values = slab.heads(layer, 0, rows, self._longest)
         # The query heads that share a key head are its queries: nothing is repeated.
-        queries = q.reshape(self._count, k.shape[1], -1, k.shape[2])
-        return scaled_dot_product_attention(queries, keys, values, attn_mask=self._mask).reshape(self._count, -1)
+        queries = q.reshape(rows, keys.shape[1], -1, keys.shape[3])
+        return self._attention(queries, keys, values, attn_mask=self._mask).reshape(rows, -1)
 
 
 class ManyTokens:
@@ -46,7 +46,9 @@ class ManyTokens:
 
     def __init__(self, slab: Slab, slot: int, begin: int, count: int) -> None:
         import torch
+        from torch.nn.functional import scaled_dot_product_attention
 
+        self._attention = scaled_dot_product_attention
         self.begin, self.end = begin, begin + count
         self._slab, self._slot = slab, slot
         self._from = slab.lengths[slot]
@@ -57,23 +59,17 @@ class ManyTokens:
             hidden = torch.arange(self._from + count, device=device) > at[:, None]
             self._mask = _additive(hidden, slab)
 
-    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        from torch.nn.functional import scaled_dot_product_attention
-
-        count, key_heads, d = k.shape
-        groups, end = q.shape[1] // key_heads, self._from + count
-        begin = self._slot * self._slab.capacity + self._from
-        keys, values = self._slab.flat(layer)
-        keys[begin : begin + count] = k
-        values[begin : begin + count] = v
-        keys, values = self._slab.heads(layer, self._slot, 1, end)
+    def attend(self, layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        """See `lean.Attends`."""
+        slab, count, end = self._slab, len(q), self._from + len(q)
+        begin = self._slot * slab.capacity + self._from
+        slab.flat(layer)[begin : begin + count] = kv
+        keys, values = slab.heads(layer, self._slot, 1, end)
+        key_heads, d = keys.shape[1], keys.shape[3]
+        groups = q.shape[1] // key_heads
         mask = None if self._mask is None else self._mask.repeat(groups, 1)
-        mixed = scaled_dot_product_attention(
-            q.view(count, key_heads, groups, d).permute(1, 2, 0, 3).reshape(1, key_heads, groups * count, d),
-            keys,
-            values,
-            attn_mask=mask,
-        )
+        queries = q.reshape(count, key_heads, groups, d).permute(1, 2, 0, 3).reshape(1, key_heads, groups * count, d)
+        mixed = self._attention(queries, keys, values, attn_mask=mask)
         return mixed.view(key_heads, groups, count, d).permute(2, 0, 1, 3).reshape(count, -1)
 
 

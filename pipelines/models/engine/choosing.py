@@ -32,22 +32,33 @@ def choose_all(
     logits: torch.Tensor, requests: Sequence[Request], generators: Sequence[torch.Generator], rows: int
 ) -> list[Token | InputError]:
     """A token for each row of logits (R, V), float32, as `choose` gives it; an error for a row of no numbers."""
+    drawing = [row for row, request in enumerate(requests) if request.temperature > 0]
     likeliest = logits.argmax(-1, keepdim=True)
-    ids: list[int] = likeliest[:, 0].tolist()
     finite: list[bool] = logits.gather(1, likeliest).isfinite()[:, 0].tolist()
-    chosen: list[Token | InputError] = []
-    for row, request in enumerate(requests):
-        if not finite[row]:
-            chosen.append(no_number())
-        elif request.temperature == 0:
-            chosen.append(Token(ids[row], rows=rows))
-        else:
-            try:
-                drawn = choose(logits[row].cpu(), request.temperature, generators[row])
-                chosen.append(Token(drawn, rows=rows))
-            except InputError as error:
-                chosen.append(error)
+    ids: list[int] = likeliest[:, 0].tolist()
+    drawn = _drawn(logits, [requests[row].temperature for row in drawing], drawing, generators) if drawing else []
+    for row, token in zip(drawing, drawn, strict=True):
+        ids[row] = token
+    chosen: list[Token | InputError] = [
+        Token(token, rows=rows) if number else no_number() for token, number in zip(ids, finite, strict=True)
+    ]
     return _noted(logits, requests, chosen)
+
+
+def _drawn(
+    logits: torch.Tensor, temperatures: Sequence[float], drawing: Sequence[int], generators: Sequence[torch.Generator]
+) -> list[int]:
+    """Tokens of the rows `drawing`, as `torch.multinomial` draws them: each row's noise from its own generator, the
+    rest for all rows at once (of probabilities p, the largest p / e is drawn, e exponentially distributed)."""
+    import torch
+
+    rows = logits[torch.tensor(drawing, device=logits.device)].cpu()
+    probabilities = (rows / torch.tensor(temperatures)[:, None]).softmax(-1)
+    noise = torch.empty_like(probabilities)
+    for place, row in enumerate(drawing):
+        noise[place].exponential_(1, generator=generators[row])
+    drawn: list[int] = (probabilities / noise).argmax(-1).tolist()
+    return drawn
 
 
 def _noted(

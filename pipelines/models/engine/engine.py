@@ -102,7 +102,10 @@ class Engine:
 
         with torch.inference_mode():
             while True:
-                self._turn()
+                try:
+                    self._turn()
+                except Exception as error:  # a mistake of ours: nobody may wait for ever, and the next one is answered
+                    self._give_up(error)
 
     def _turn(self) -> None:
         """Wait until there is something to do, and do a pass of every batch."""
@@ -115,6 +118,16 @@ class Engine:
         self._admit()
         for key in list(self._batches):
             self._step(key)
+
+    def _give_up(self, error: Exception) -> None:
+        """End every request with this error, and begin anew."""
+        with self._changed:
+            lost = [*self._queue, *self._closing, *(running.ticket for running in self._running.values())]
+            self._queue, self._closing = [], []
+            self._running, self._batches = {}, {}
+        self._count()
+        for ticket in lost:
+            ticket.end(error=error)
 
     def _drop(self, ticket: Ticket) -> None:
         """Its reader has left."""

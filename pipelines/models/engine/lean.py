@@ -25,8 +25,8 @@ class Attends(Protocol):
     begin: int
     end: int
 
-    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """q (n, heads, d), k and v (n, key heads, d) of these tokens → (n, heads · d). Keeps k and v."""
+    def attend(self, layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        """q (n, heads, d), keys and values kv (n, 2 · key heads, d) of these tokens → (n, heads · d). Keeps kv."""
 
 
 class Adds(Protocol):
@@ -70,6 +70,7 @@ class LeanModel:
 
     def __init__(self, model: Any) -> None:
         import torch
+        from torch.nn.functional import layer_norm, rms_norm
 
         config, inner = model.config, model.model
         self.dtype, self.device = model.dtype, model.device
@@ -84,10 +85,10 @@ class LeanModel:
             "down": int(config.hidden_size),
         }
         self.places: dict[int, Place] = {}
-        self._norm, self._eps = inner.norm.weight, float(config.rms_norm_eps)
-        self._rotary = inner.rotary_emb
         self._on_cpu = self.device.type == "cpu" and self.dtype == torch.float32
-        self._doubled: dict[torch.Tensor, torch.Tensor] = {}  # norm weights, twice
+        self._layer_norm, self._rms_norm, self._cat = layer_norm, rms_norm, torch.cat
+        self._norm, self._eps = self._norm_weight(inner.norm), float(config.rms_norm_eps)
+        self._rotary = inner.rotary_emb
         # One tensor where input and output embeddings are tied: lookups in the turned one cost little.
         self._head = self._turned([model.lm_head])
         self._embedding = inner.embed_tokens.weight
@@ -107,41 +108,43 @@ class LeanModel:
         from torch.nn.functional import embedding, silu
 
         heads, d, norm = self.heads, self.head_dim, self._normalised
-        both = heads + self.key_heads
-        split = both * d
+        both, count = heads + self.key_heads, len(ids)
         cos, sin = self._rotations(positions)
         x = embedding(ids, self._embedding)
-        count = len(ids)
         for number, layer in enumerate(self._layers):
             h = norm(x, layer.norm)
-            qkv = _product(h, layer.qkv, layer.qkv_bias)
+            qkv = torch.mm(h, layer.qkv) if layer.qkv_bias is None else torch.addmm(layer.qkv_bias, h, layer.qkv)
             if adapters is not None:
                 adapters.add(number, "qkv", h, qkv)
-            qk, v = qkv[:, :split].view(count, both, d), qkv[:, split:].view(count, self.key_heads, d)
+            qkv = qkv.view(count, both + self.key_heads, d)
             if layer.q_norm is not None and layer.k_norm is not None:
-                q = norm(qk[:, :heads], layer.q_norm)
-                k = norm(qk[:, heads:], layer.k_norm)
-                qk = torch.cat((q, k), dim=1)
-            qk = torch.addcmul(qk * cos, qk.roll(d // 2, -1), sin)
-            q, k = qk[:, :heads], qk[:, heads:]
+                q, k, v = qkv.split((heads, self.key_heads, self.key_heads), 1)
+                qkv = torch.cat((norm(q, layer.q_norm), norm(k, layer.k_norm), v), 1)
+            # Values are turned as well, by nothing: one operation on all heads costs less than taking them apart.
+            qkv = torch.addcmul(qkv * cos, qkv.roll(d // 2, -1), sin)
+            q, kv = qkv[:, :heads], qkv[:, heads:]
             if len(parts) == 1:
-                attended = parts[0].attend(number, q, k, v)
+                attended = parts[0].attend(number, q, kv)
             else:
-                mixed = []
-                for part in parts:
-                    tokens = slice(part.begin, part.end)
-                    mixed.append(part.attend(number, q[tokens], k[tokens], v[tokens]))
-                attended = torch.cat(mixed)
-            x = _onto(x, attended, layer.o, layer.o_bias)
+                tokens = [slice(part.begin, part.end) for part in parts]
+                attended = torch.cat(
+                    [part.attend(number, q[some], kv[some]) for part, some in zip(parts, tokens, strict=True)]
+                )
+            x = x.addmm_(attended, layer.o)
+            if layer.o_bias is not None:
+                x = x.add_(layer.o_bias)
             if adapters is not None:
                 adapters.add(number, "o", attended, x)
             h = norm(x, layer.mlp_norm)
-            gate_up = _product(h, layer.gate_up, layer.gate_up_bias)
+            bias = layer.gate_up_bias
+            gate_up = torch.mm(h, layer.gate_up) if bias is None else torch.addmm(bias, h, layer.gate_up)
             if adapters is not None:
                 adapters.add(number, "gate_up", h, gate_up)
             gate, up = gate_up.chunk(2, -1)
             gated = silu(gate).mul_(up)
-            x = _onto(x, gated, layer.down, layer.down_bias)
+            x = x.addmm_(gated, layer.down)
+            if layer.down_bias is not None:
+                x = x.add_(layer.down_bias)
             if adapters is not None:
                 adapters.add(number, "down", gated, x)
         if last is not None:
@@ -149,21 +152,22 @@ class LeanModel:
         return norm(x, self._norm) @ self._head
 
     def _normalised(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """RMS norm over the last dimension."""
-        import torch
-        from torch.nn.functional import layer_norm, rms_norm
-
+        """RMS norm over the last dimension. `weight`: of `_norm_weight`."""
         width = x.shape[-1]
         if not self._on_cpu:
-            return rms_norm(x, (width,), weight, self._eps)
-        # On a CPU it is a dozen operations, where layer norm is one; and they are the same where the mean is zero.
-        doubled = self._doubled.get(weight)
-        if doubled is None:
-            doubled = self._doubled[weight] = torch.cat((weight, weight))
-        return layer_norm(torch.cat((x, -x), -1), (2 * width,), doubled, None, self._eps)[..., :width]
+            return self._rms_norm(x, (width,), weight, self._eps)
+        # On a CPU that is a dozen operations, where layer norm is one; they are the same where the mean is zero.
+        return self._layer_norm(self._cat((x, -x), -1), (2 * width,), weight, None, self._eps)[..., :width]
+
+    def _norm_weight(self, module: Any) -> torch.Tensor:
+        import torch
+
+        weight: torch.Tensor = module.weight.data
+        return torch.cat((weight, weight)) if self._on_cpu else weight
 
     def _rotations(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """cos and sin, (N, 1, d) each; the first half of sin negated, as rotating a half negates it."""
+        """cos and sin, (N, heads + 2 key heads, d); the first half of sin negated, as rotating a half negates it. They
+        turn values by nothing: 1 and 0."""
         import torch
 
         longest = int(positions.max()) + 1
@@ -172,9 +176,12 @@ class LeanModel:
             every = torch.arange(length, device=self.device)[None]
             cos, sin = self._rotary(torch.empty(0, dtype=self.dtype, device=self.device), every)
             sin = torch.cat((-sin[..., : self.head_dim // 2], sin[..., self.head_dim // 2 :]), -1)
-            self._angles = cos[0][:, None], sin[0][:, None]
-        cos, sin = self._angles
-        return cos[positions], sin[positions]
+            self._angles = cos[0], sin[0]
+        cos, sin = (angles[positions][:, None] for angles in self._angles)
+        turned, still = (-1, self.heads + self.key_heads, -1), (-1, self.key_heads, -1)
+        cos = torch.cat((cos.expand(turned), torch.ones_like(cos).expand(still)), 1)
+        sin = torch.cat((sin.expand(turned), torch.zeros_like(sin).expand(still)), 1)
+        return cos, sin
 
     def _layer(self, number: int, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
@@ -183,14 +190,14 @@ class LeanModel:
         o, down = self._fuse(number, "o", [attention.o_proj]), self._fuse(number, "down", [mlp.down_proj])
         q_norm, k_norm = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
         return _Layer(
-            norm=layer.input_layernorm.weight,
+            norm=self._norm_weight(layer.input_layernorm),
             qkv=qkv[0],
             qkv_bias=qkv[1],
-            q_norm=None if q_norm is None else q_norm.weight,
-            k_norm=None if k_norm is None else k_norm.weight,
+            q_norm=None if q_norm is None else self._norm_weight(q_norm),
+            k_norm=None if k_norm is None else self._norm_weight(k_norm),
             o=o[0],
             o_bias=o[1],
-            mlp_norm=layer.post_attention_layernorm.weight,
+            mlp_norm=self._norm_weight(layer.post_attention_layernorm),
             gate_up=gate_up[0],
             gate_up_bias=gate_up[1],
             down=down[0],
@@ -225,18 +232,6 @@ class LeanModel:
         for module, part in zip(modules, whole.split([len(weight) for weight in weights], dim=1), strict=True):
             module.weight.data = part.T
         return whole
-
-
-def _product(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    import torch
-
-    return inputs @ weight if bias is None else torch.addmm(bias, inputs, weight)
-
-
-def _onto(x: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """x with the product added to it, in place."""
-    x = x.addmm_(inputs, weight)
-    return x if bias is None else x.add_(bias)
 
 
 def lean_model(model: Any) -> LeanModel | None:

@@ -60,26 +60,21 @@ class Slab:
 
     @property
     def _slots(self) -> int:
-        return int(self._store.shape[2])
+        return int(self._store.shape[1])
 
-    def flat(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of a layer, (slots · capacity, key heads, head dimension); token t of slot s is at
+    def flat(self, layer: int) -> torch.Tensor:
+        """Of a layer, (slots · capacity, 2 · key heads, head dimension), keys before values; token t of slot s is at
         s · capacity + t."""
         return self._flat[layer]
 
     def heads(self, layer: int, slot: int, rows: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of the first tokens of some rows, (rows, key heads, tokens, head dimension)."""
-        shape = self._shape
-        width = shape.key_heads * shape.head_dim
-        size = (rows, shape.key_heads, tokens, shape.head_dim)
-        stride = (self.capacity * width, shape.head_dim, width, 1)
-        begin = slot * self.capacity * width
-        keys, values = self._flat[layer]
-        # One view instead of three: this runs for each layer of each pass.
-        return (
-            keys.as_strided(size, stride, keys.storage_offset() + begin),
-            values.as_strided(size, stride, values.storage_offset() + begin),
-        )
+        heads, d = self._shape.key_heads, self._shape.head_dim
+        size, stride = (rows, heads, tokens, d), (self.capacity * 2 * heads * d, d, 2 * heads * d, 1)
+        flat = self._flat[layer]
+        begin = flat.storage_offset() + slot * stride[0]
+        # One view instead of four: this runs for each layer of each pass.
+        return flat.as_strided(size, stride, begin), flat.as_strided(size, stride, begin + heads * d)
 
     def add(self, spare: int = 0) -> int:
         """The slot of a new, empty row; `spare`: how many more the slab may grow by while it is at it."""
@@ -89,35 +84,39 @@ class Slab:
         return len(self.lengths) - 1
 
     def move(self, source: int, target: int) -> None:
-        """Put a row's tokens into another slot."""
-        length = self.lengths[target] = self.lengths[source]
-        self._store[:, :, target, :length] = self._store[:, :, source, :length]
+        """Put a row's tokens into another slot, in place of those that were there."""
+        length, before = self.lengths[source], self.lengths[target]
+        self._store[:, target, :length] = self._store[:, source, :length]
+        self._store[:, target, length:before] = 0
+        self.lengths[target] = length
 
     def drop_last(self) -> None:
         """Take the last row out, and give memory back when little of it is used."""
-        self.lengths.pop()
+        written = self.lengths.pop()
         if not self.lengths:
             self._take(self._room(0))
         elif len(self.lengths) <= self._slots // 4:
             self._resize(self._slots // 2)
+        else:
+            self._store[:, len(self.lengths), :written] = 0
 
     def _resize(self, slots: int) -> None:
         kept, store = len(self.lengths), self._room(slots)
         longest = max(self.lengths, default=0)
-        store[:, :, :kept, :longest] = self._store[:, :, :kept, :longest]
+        store[:, :kept, :longest] = self._store[:, :kept, :longest]
         self._take(store)
 
     def _take(self, store: torch.Tensor) -> None:
         self._store = store
-        self._flat = [(layer[0].flatten(0, 1), layer[1].flatten(0, 1)) for layer in store]
+        self._flat = [layer.flatten(0, 1) for layer in store]
 
     def _room(self, slots: int) -> torch.Tensor:
         import torch
 
         shape = self._shape
-        # Zeros: what no row has written is masked, but a NaN of old memory times a weight of zero is a NaN.
+        # Zeros, here and where a row has left: what no row has written is masked, but a NaN times a weight of 0 is NaN.
         return torch.zeros(
-            (shape.layers, 2, slots, self.capacity, shape.key_heads, shape.head_dim),
+            (shape.layers, slots, self.capacity, 2 * shape.key_heads, shape.head_dim),
             dtype=shape.dtype,
             device=shape.device,
         )

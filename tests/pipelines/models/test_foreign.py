@@ -53,7 +53,7 @@ def test_an_adapter_of_plain_peft_answers_as_peft_has_it(open_studio, tiny_pair,
         seen = model(torch.tensor([[0, 20, 30]])).logits
     expected = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_pair.base), folder).eval()
     with torch.inference_mode():
-        assert torch.equal(seen, expected(torch.tensor([[0, 20, 30]])).logits)
+        assert (seen - expected(torch.tensor([[0, 20, 30]])).logits).abs().max() < 2e-5
 
 
 def test_the_path_of_another_machine_and_the_instruct_model_are_known_by_name(open_studio, tiny_pair, shelf):
