@@ -23,10 +23,12 @@ from components import (
 )
 from components.context import Studio
 from components.lesson import Lesson
+from components.overheads import never_look_for_matplotlib, share_descriptions
 from pipelines.settings import Settings
 from pipelines.stages import ASSETS, STAGES
 
 TITLE = "The fine-tuning studio"
+MAX_STREAMS = 256  # answers that can be on their way to pages at once
 
 _BUILD: dict[str, Callable[[Studio, Lesson], None]] = {
     "problem": stage_problem.build,
@@ -64,11 +66,13 @@ def build(studio: Studio) -> gr.Blocks:
         keys = json.dumps([stage.key for stage in STAGES])
         page.load(None, None, [tabs], js=_OPEN_LINKED % keys, api_visibility="private")
         lesson.connect(page)
+    share_descriptions(page)
     return page
 
 
 def serve(page: gr.Blocks, settings: Settings) -> None:
     """Start serving and return; the caller decides how long."""
+    never_look_for_matplotlib()
     page.launch(
         server_name=settings.host,
         server_port=settings.port,
@@ -81,6 +85,8 @@ def serve(page: gr.Blocks, settings: Settings) -> None:
         mcp_server=importlib.util.find_spec("mcp") is not None,
         footer_links=["api", "settings"],
         ssr_mode=False,
+        # Each stream holds a thread while it waits for its next words; anyio's forty would be a queue of their own.
+        max_threads=MAX_STREAMS,
         run_history=False,
         # Gradio otherwise asks itself for the page and gives up after three seconds, which a busy machine needs.
         _frontend=False,
