@@ -34,11 +34,12 @@ ruff check
 ruff format --check
 mypy
 
+# Two at a time, file by file: most of them wait for something, for a page or a process of their own.
 step "unit tests"
-python -m pytest -m "not browser and not slow and not benchmark" "$@"
+python -m pytest --numprocesses 2 --dist loadfile -m "not browser and not slow and not benchmark" "$@"
 
 step "browser tests"
-python -m pytest -m "browser and not slow" "$@"
+python -m pytest --numprocesses 2 --dist loadfile -m "browser and not slow" "$@"
 
 if [ "$slow" = yes ]; then
   if ! PATH="$PATH:/usr/sbin" command -v nginx >/dev/null; then
