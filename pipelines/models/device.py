@@ -6,6 +6,7 @@ The figures behind each choice are in docs/decisions.md.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import threading
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 MEMORY_SHARE = 0.6  # of what is free when the studio starts; the rest is for caches, training and the page
-FLOAT32_PARAMETERS = 300_000_000  # a model up to this size runs in float32 on a CPU
+FLOAT32_PARAMETERS = 300_000_000  # a model up to this size runs in float32 on any CPU
 
 _libraries = threading.Lock()
 _loaded = False
@@ -77,8 +78,7 @@ def choose_dtype(device: str, parameters: int) -> torch.dtype:
     import torch
 
     if device == "cpu":
-        # Small models in float32: their logits then hardly depend on the batch they are computed in.
-        return torch.float32 if parameters <= FLOAT32_PARAMETERS else torch.bfloat16
+        return torch.float32 if _in_float32(parameters) else torch.bfloat16
     if device == "cuda" and not torch.cuda.is_bf16_supported():
         return torch.float16
     return torch.bfloat16
@@ -86,10 +86,16 @@ def choose_dtype(device: str, parameters: int) -> torch.dtype:
 
 def weight_bytes(parameters: int, device: str) -> int:
     """Bytes of so many parameters by the same rule, without torch; no device yet counts as a CPU."""
-    small_on_cpu = device in ("", "cpu", "auto") and parameters <= FLOAT32_PARAMETERS
-    return parameters * (4 if small_on_cpu else 2)
+    return parameters * (4 if device in ("", "cpu", "auto") and _in_float32(parameters) else 2)
 
 
+def _in_float32(parameters: int) -> bool:
+    """Small models on any CPU: their logits then hardly depend on the batch they are computed in. Large ones where the
+    CPU would have to emulate bfloat16."""
+    return parameters <= FLOAT32_PARAMETERS or not computes_in_bf16("cpu")
+
+
+@functools.cache
 def computes_in_bf16(device: str) -> bool:
     """Whether `device` multiplies bf16 faster than float32: a CPU needs units for it (AVX512-BF16, AMX, Arm's BF16).
 
