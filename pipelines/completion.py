@@ -40,6 +40,7 @@ MAX_K = 1000
 NO_IDS: frozenset[int] = frozenset()
 Encode = Callable[[Lease], tuple[list[int], frozenset[int]]]  # the prompt, and ids that end the answer too
 _EVERY = 0.03  # seconds between two values of a stream: more often than a page can draw
+_SIGN_OF_LIFE = 1.0  # seconds after which a stream without news says so
 _STREAMS = 4  # that are drawn so often; more share what the page can be sent
 
 
@@ -242,7 +243,7 @@ class Growing:
         self._tokens: list[GeneratedToken] = []
         self._count = self._place = 0
         self.shared = 0  # the most answers that were written in one pass with this
-        self._begin = time.perf_counter()
+        self._begin = self._shown = time.perf_counter()
 
     def take(self, ticket: Ticket, wait: float | None = None) -> bool:
         """Add what has come; waits for it as long as a page takes to draw. Whether there is something new to show."""
@@ -251,12 +252,14 @@ class Growing:
         tokens = ticket.take(pause)
         for token in tokens:
             self._push(token)
-        changed = bool(tokens) or place != self._place
+        # Now and then without news as well: only at a value does a stream learn that its reader has left.
+        changed = bool(tokens) or place != self._place or time.perf_counter() - self._shown > _SIGN_OF_LIFE
         self._place = place if not tokens else 0
         return changed
 
     def shown(self) -> Completion:
         """The answer so far."""
+        self._shown = time.perf_counter()
         return self._completion(None)
 
     def ended(self, reason: str) -> Completion:

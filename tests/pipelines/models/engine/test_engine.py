@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from pipelines import completion
 from pipelines.decoding import stream
 from pipelines.errors import InputError
 from pipelines.models import ModelManager
@@ -174,6 +175,21 @@ class TestBudget:
         assert answers == [alone(lease, ticket.request) for ticket in tickets]
         assert all(ticket.place == 0 for ticket in tickets)
         assert highest[0] <= studio._shelf.budget
+
+    def test_who_waits_is_told_the_place_and_frees_it_by_leaving(self, tight, monkeypatch):
+        studio, lease, _row = tight
+        monkeypatch.setattr(completion, "_SIGN_OF_LIFE", 0.0)
+        step = LeanBatch.step
+        monkeypatch.setattr(LeanBatch, "step", lambda batch: time.sleep(0.02) or step(batch))
+        held = studio.engine.submit([(lease, Request([20 + n], NONE, 100)) for n in range(3)])
+        held[0].take(5.0)
+        answer = completion.complete(studio, "a", "base", completion.Sampling(100))
+        assert [next(answer).place for _ in range(3)] == [1, 1, 1]
+        answer.close()
+        assert studio.engine.load == (3, 0)
+        for ticket in held:
+            ticket.close()
+        assert idle(studio)
 
     def test_what_nobody_leases_is_evicted_for_a_cache(self, studio):
         with studio.lease("instruct"):
