@@ -28,7 +28,10 @@ class Studio:
         """The studio as these settings ask for; loads no weights and starts no process."""
         from pipelines.experiments import ExperimentService
         from pipelines.finetune import FinetuneService
-        from pipelines.models import ModelManager
+        from pipelines.models import ModelManager, zero_gpu
+
+        if zero_gpu.available():  # which wants to be told of its functions before the page is served
+            from pipelines import completion, together  # noqa: F401
 
         manager = ModelManager(settings)
         return cls(settings, manager, FinetuneService(settings, manager), ExperimentService(settings))
@@ -38,7 +41,12 @@ class Studio:
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def _warm_up(self) -> None:
-        self.manager.preload(("base", "instruct"))
+        from pipelines.models import device, zero_gpu
+
+        if zero_gpu.holds_none():
+            device.load_libraries()  # so that no forked process has to; models are read where the GPU is
+        else:
+            self.manager.preload(("base", "instruct"))
         self.runs.warm_up()
 
     def close(self) -> None:

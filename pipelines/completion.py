@@ -9,13 +9,13 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import unified_diff
 
 from pipelines.decoding import ALTERNATIVES, GeneratedToken, TextStream, TokenProbability, generate_batch
 from pipelines.errors import InputError
 from pipelines.messages import Message, as_dicts
-from pipelines.models import Cancelled, Lease, ModelManager
+from pipelines.models import Cancelled, Lease, ModelManager, zero_gpu
 from pipelines.models.engine import Request, Ticket, Token
 
 __all__ = [
@@ -82,6 +82,24 @@ class Completion:
     place: int = 0
 
 
+def estimate(manager: ModelManager, asked: object, model: str, sampling: Sampling | None, *_: object) -> float:
+    """Seconds that ZeroGPU is asked for an answer. Raises InputError for a text that no model takes."""
+    if isinstance(asked, str) or asked is None:
+        _text(asked, "prompt")
+    tokens = (sampling or Sampling()).checked().max_new_tokens
+    return zero_gpu.answer_seconds([manager.resolve(model).weights.parameters], tokens)
+
+
+def stopped(value: Completion) -> Completion:
+    """An answer as far as it came when somebody pressed Stop."""
+    return value if value.stop_reason else replace(value, stop_reason="cancelled")
+
+
+def _of_one_pass(manager: ModelManager, asked: object, model: str, *_: object) -> float:
+    return estimate(manager, asked, model, Sampling(1))
+
+
+@zero_gpu.on_gpu(estimate, stopped)
 def complete(
     manager: ModelManager,
     prompt: str,
@@ -100,6 +118,7 @@ def complete(
     return _answer(manager, model, lambda lease: (_encode(lease, text), NO_IDS), sampling, cancel, details)
 
 
+@zero_gpu.on_gpu(estimate, stopped)
 def chat(
     manager: ModelManager,
     messages: Sequence[Message],
@@ -120,6 +139,7 @@ def chat(
     return _answer(manager, model, encode, sampling, cancel, details)
 
 
+@zero_gpu.on_gpu(estimate, stopped)
 def continue_ids(
     manager: ModelManager,
     ids: Sequence[int],
@@ -131,6 +151,7 @@ def continue_ids(
     return _answer(manager, model, lambda lease: (_checked_ids(lease, ids), NO_IDS), sampling, cancel, True)
 
 
+@zero_gpu.on_gpu(_of_one_pass)
 def next_tokens(manager: ModelManager, prompt: str, model: str = "base", k: int = 10) -> tuple[TokenProbability, ...]:
     """The k most probable next tokens after a text, most probable first."""
     text, count = _text(prompt, "prompt"), _integer(k, "k", 1, MAX_K)
@@ -144,6 +165,7 @@ def next_tokens(manager: ModelManager, prompt: str, model: str = "base", k: int 
         return alternatives(lease, tokens[0])
 
 
+@zero_gpu.on_gpu(_of_one_pass)
 def token_losses(manager: ModelManager, ids: Sequence[int], model: str = "base") -> list[float | None]:
     """Cross-entropy in nats of each token given those before it, in one forward pass; None for the first."""
     with manager.lease(model) as lease:

@@ -15,11 +15,12 @@ from pipelines.completion import (
     chat_ids,
     prompt_ids,
     request_for,
+    stopped,
     turn_end_ids,
 )
 from pipelines.errors import InputError
 from pipelines.messages import Message
-from pipelines.models import Cancelled, Lease, ModelManager
+from pipelines.models import Cancelled, Lease, ModelManager, zero_gpu
 from pipelines.models.engine import Request, Ticket
 
 
@@ -47,6 +48,20 @@ class Answer:
     batch: int = 0
 
 
+def _estimate(manager: ModelManager, asks: Sequence[Ask], sampling: Sampling, *_: object) -> float:
+    """Seconds that ZeroGPU is asked for: the answers of one base share their passes, those of several take turns."""
+    parameters = {spec.key: spec.parameters for spec in (manager.resolve(ask.model).weights for ask in asks)}
+    return zero_gpu.answer_seconds(parameters.values(), sampling.checked().max_new_tokens * len(parameters))
+
+
+def _all_stopped(answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
+    return tuple(
+        answer if answer.completion is None else replace(answer, completion=stopped(answer.completion))
+        for answer in answers
+    )
+
+
+@zero_gpu.on_gpu(_estimate, _all_stopped)
 def answer_together(
     manager: ModelManager,
     asks: Sequence[Ask],

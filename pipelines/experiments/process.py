@@ -14,6 +14,7 @@ from pathlib import Path
 from pipelines.errors import InputError
 from pipelines.experiments.records import Progress
 from pipelines.experiments.reports import Report, command, read_progress
+from pipelines.models import zero_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +34,7 @@ class Process:
             encoding="utf-8",
             # Of its own, so that one signal reaches what it forked, and Ctrl-C in the studio's terminal does not.
             start_new_session=True,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
+            env=zero_gpu.without() | {"TOKENIZERS_PARALLELISM": "false"},
         )
 
     @property

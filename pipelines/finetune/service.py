@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.disk import budget
+from pipelines.finetune.lent import LentWorker, check_length, time_machine
 from pipelines.finetune.measuring import Machine, read_machine, write_machine
 from pipelines.finetune.prediction import Prediction
 from pipelines.finetune.preparing import Plan, foresee, plan, prepare_run
@@ -32,6 +34,7 @@ from pipelines.finetune.queue import Visitors, wait
 from pipelines.finetune.rows import collect
 from pipelines.finetune.run import ENDED, RunDirectory
 from pipelines.finetune.view import RunView, view
+from pipelines.models import zero_gpu
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +54,8 @@ class FinetuneService:
         budget()  # a wrong size in the environment is said at the start
         self._runs_dir = settings.runs_dir.resolve()
         self._queue: deque[str] = deque()
-        self._working: dict[str, WarmWorker] = {}
+        self._working: dict[str, WarmWorker | LentWorker] = {}
+        self._asked: dict[str, Context] = {}  # of the requests that started the runs, where a GPU is lent for them
         self._warm: WarmWorker | None = None
         self._change = threading.Condition()
         self._visitors = Visitors(self._unfinished)
@@ -69,8 +73,12 @@ class FinetuneService:
         if asked.resume_from:
             self._care(RunDirectory.open(self._runs_dir, asked.resume_from))
         with self._visitors.admit(visitor) as admitted:
+            if zero_gpu.holds_none():
+                self._check_lent(asked)
             run = prepare_run(asked, self._runs_dir, self._manager, self._settings.device)
             admitted(run.id)
+            if zero_gpu.holds_none():
+                self._asked[run.id] = copy_context()
             self._enqueue(run.id)
         return run.id
 
@@ -222,13 +230,22 @@ class FinetuneService:
         others = [run for run in runs if run.id not in working and run.worker_alive() and run.status() not in ENDED]
         return [*(RunDirectory(self._runs_dir / run_id) for run_id in working), *others]
 
-    def _hand_over(self, run: RunDirectory) -> WarmWorker:
+    def _check_lent(self, asked: FinetuneConfig) -> None:
+        """Time the GPU that is lent here once, and refuse what it would not be lent for long enough."""
+        if read_machine(self._runs_dir) is None and (found := time_machine(self._settings.device)):
+            self._keep_machine(found)
+        if not asked.resume_from:
+            check_length(self.predict(asked))
+
+    def _hand_over(self, run: RunDirectory) -> WarmWorker | LentWorker:
+        if zero_gpu.holds_none():
+            return LentWorker(run, self._asked.pop(run.id, copy_context()))
         warm = self._warm if self._warm and self._warm.process.poll() is None else WarmWorker()
         self._warm = None
         warm.begin(run.path)
         return warm
 
-    def _watch(self, run: RunDirectory, worker: WarmWorker) -> None:
+    def _watch(self, run: RunDirectory, worker: WarmWorker | LentWorker) -> None:
         """Wait for the worker's end, say why if it did not, and keep the next one ready."""
         code = worker.process.wait()
         with contextlib.suppress(FileNotFoundError):  # a run that was deleted has nothing left to write into
@@ -242,6 +259,8 @@ class FinetuneService:
             self._change.notify_all()
 
     def _start_warm(self) -> None:
+        if zero_gpu.holds_none():
+            return
         if not self._closed and (self._warm is None or self._warm.process.poll() is not None):
             with contextlib.suppress(OSError):  # without one, the next run starts its own
                 # The first worker of a machine times it, for predictions.

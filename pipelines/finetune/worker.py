@@ -99,7 +99,7 @@ def work(run: RunDirectory) -> int:
 
     Under `accelerate launch` each process does this, and the first one speaks for all (`pipelines.finetune.processes`).
     """
-    clock = Clock(run.progress_before()[0])
+    clock, ended = Clock(run.progress_before()[0]), threading.Event()
     if rank() == 0:
         if run.worker_alive():
             print(f"{run.path}: another worker has this run", file=sys.stderr)
@@ -108,11 +108,12 @@ def work(run: RunDirectory) -> int:
             print(f"{run.path}: this run has ended; start one that resumes it", file=sys.stderr)
             return 1
         run.beat()
-        threading.Thread(target=_keep_beating, args=(run,), daemon=True).start()
+        threading.Thread(target=_keep_beating, args=(run, ended), daemon=True).start()
     else:
         run = Reader(run.path)
     # A machine that shuts down, or a person who ends the process kindly, gets what a press on Stop gets.
-    signal.signal(signal.SIGTERM, lambda number, frame: run.ask_to_stop())
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: run.ask_to_stop())
     run.set_status("running")
     try:
         prepare()
@@ -128,6 +129,8 @@ def work(run: RunDirectory) -> int:
         traceback.print_exc()
         run.set_status("failed", explain(error, run))
         return 1
+    finally:
+        ended.set()
     run.set_status(status)
     return 0
 
@@ -146,9 +149,8 @@ def explain(error: BaseException, run: RunDirectory) -> str:
     return f"Training broke off: {reason}. {run.advice()}"
 
 
-def _keep_beating(run: RunDirectory) -> None:
-    done = threading.Event()
-    while not done.wait(HEARTBEAT_SECONDS):
+def _keep_beating(run: RunDirectory, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
         try:
             run.beat()
         except OSError:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
+from pipelines.models import zero_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,8 @@ MEMORY_SHARE = 0.6  # of what is free when the studio starts; the rest is for ca
 FLOAT32_PARAMETERS = 300_000_000  # a model up to this size runs in float32 on any CPU
 
 _libraries = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a fork copies the lock, but not the thread that holds it
+    os.register_at_fork(after_in_child=_libraries._at_fork_reinit)  # type: ignore[attr-defined]
 _loaded = False
 
 
@@ -64,6 +67,8 @@ def choose_device(requested: str) -> str:
     """`auto` → cuda, mps or cpu. Raises InputError for a device that this machine lacks."""
     import torch
 
+    if requested in ("auto", "cuda") and zero_gpu.holds_none():
+        return "cpu"
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if requested == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if available[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ _WHERE = "model"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # transformers imports a model's code when it is first named; two threads at once can meet half a module.
 _reading = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a fork copies the lock, but not the thread that holds it
+    os.register_at_fork(after_in_child=_reading._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def load_model(spec: ModelSpec, folder: Path, parameters: int, device: str) -> Resident:

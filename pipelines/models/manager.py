@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ class ModelManager:
         self.engine = Engine(self._shelf)
         self._device = ""
         self._tokenizers: dict[str, Words] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it is its settings; in another process it is the manager of that process."""
+        return _of_this_process, (self._settings,)
 
     @property
     def pair(self) -> Pair:
@@ -198,6 +203,11 @@ class ModelManager:
                 tokenizer.chat_template = template.read_text(encoding="utf-8")
             self._tokenizers[key] = Words(tokenizer)
         return self._tokenizers[key]
+
+
+@cache
+def _of_this_process(settings: Settings) -> ModelManager:
+    return ModelManager(settings)
 
 
 def _fitting(words: Words, spec: ModelSpec, resident: Resident) -> Words:
