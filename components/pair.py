@@ -32,19 +32,26 @@ def _looker(studio: Studio) -> Callable[[], tuple[str, gr.Timer]]:
         rows = {row.key: row for row in manager.models()}
         both = [rows[pair.base.key], rows[pair.instruct.key]]
         gauge = manager.gauge()
-        settled = all(row.resident for row in both) and not gauge.loading
+        here = bool(gauge.server) or all(row.resident for row in both)
+        settled = here and not gauge.loading and not gauge.trouble
         return pair_html(both, gauge), gr.Timer(_LATER if settled else _SOON)
 
     return look
 
 
 def pair_html(pair: list[ModelStatus], gauge: Gauge) -> str:
-    """The base and the instruct model (in that order), the device, and resident bytes against the budget."""
+    """The base and the instruct model (in that order), the device, and resident bytes against the budget.
+
+    With an endpoint, who answers in their place; the device and its memory then only once something runs here, too.
+    """
     models = "".join(
         f"<li>{row.role} <b>{escape(row.title)}</b> {parameters(row.parameters)}{_state(row, gauge)}</li>"
         for row in pair
     )
-    if not gauge.device:
+    if gauge.server:
+        trouble = f' · <span class="busy">{escape(gauge.trouble)}</span>' if gauge.trouble else ""
+        models += f"<li>answered by {escape(gauge.server)}{trouble}</li>"
+    if not gauge.device or (gauge.server and not gauge.used):
         return f'<ul aria-label="Running pair">{models}</ul>'
     caches = f", {size(gauge.caches)} for answers" if gauge.caches else ""
     share = min(1.0, gauge.used / gauge.budget) if gauge.budget else 0.0
@@ -64,6 +71,8 @@ def _crowd(gauge: Gauge) -> str:
 
 
 def _state(row: ModelStatus, gauge: Gauge) -> str:
+    if gauge.server:
+        return ""
     if row.key in gauge.loading or not gauge.device:
         return ' · <span class="busy">loading …</span>'
     return "" if row.resident else " · loads when asked"

@@ -208,7 +208,7 @@ def brancher(studio: Studio, panel: Panel) -> Callable[..., Iterator[Update]]:
     def branch(
         trail: Trail | None, temperature: float, length: int, seed: int, event: gr.EventData
     ) -> Iterator[Update]:
-        from pipelines.completion import Sampling, continue_ids
+        from pipelines.completion import Sampling, continue_ids, stop_ids
 
         if trail is None or not trail.tokens:
             return
@@ -218,7 +218,7 @@ def brancher(studio: Studio, panel: Panel) -> Callable[..., Iterator[Update]]:
             *trail.tokens[: trail.chosen],
             replace(here, id=other.id, text=other.token, probability=other.probability),
         )
-        if other.id in stop_ids(studio, panel.model):
+        if other.id in stop_ids(studio.manager, panel.model):
             ended = replace(trail, tokens=(*kept[:-1], replace(kept[-1], special=True)))
             yield _text(ended, busy=False), ending_html(len(kept), 0.0, "eos"), _bars(ended), ended
             return
@@ -247,12 +247,6 @@ def script_writer(studio: Studio) -> Callable[..., str]:
     return write
 
 
-def stop_ids(studio: Studio, model: str) -> frozenset[int]:
-    """Ids after which the model is done: they end a branch rather than begin one."""
-    with studio.manager.lease(model) as lease:
-        return lease.eos_ids
-
-
 def _show(
     studio: Studio,
     panel: Panel,
@@ -275,21 +269,14 @@ def _show(
 
 
 def _given(studio: Studio, panel: Panel, ids: tuple[int, ...]) -> tuple[Piece, ...]:
-    """The prompt token by token as the model takes it, special tokens as chips."""
-    tokenizer = studio.manager.tokenizer(panel.model)
-    special = frozenset(tokenizer.all_special_ids)
-    pieces: list[Piece] = []
-    plain: list[int] = []
-    for token in (*ids, None):
-        if token is not None and token not in special:
-            plain.append(token)
-            continue
-        if plain:
-            pieces.append(Piece(tokenizer.decode(plain), role="user" if panel.chat else ""))
-            plain = []
-        if token is not None:
-            pieces.append(Piece(tokenizer.decode([token]), role="control", control=True))
-    return tuple(pieces)
+    """The prompt as the model takes it, special tokens as chips."""
+    from pipelines.completion import spelled
+
+    role = "user" if panel.chat else ""
+    return tuple(
+        Piece(text, role="control", control=True) if special else Piece(text, role=role)
+        for text, special in spelled(studio.manager, panel.model, ids)
+    )
 
 
 def _text(trail: Trail, busy: bool) -> str:

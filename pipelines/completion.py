@@ -1,18 +1,36 @@
 """What a person asks of a model: continue this text, answer this conversation, what comes next, how surprising.
 
-Checks what was asked, encodes it, borrows the model, and gives it back whatever happens.
+Checks what was asked, encodes it, borrows the model, and gives it back whatever happens. A model at an endpoint is
+handed the same prompt instead (`pipelines.remote`): who asks need not know where an answer is written.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import unified_diff
 
-from pipelines.decoding import ALTERNATIVES, GeneratedToken, TextStream, TokenProbability, generate_batch
+from pipelines.answering import (
+    ALTERNATIVES,
+    EVERY,
+    SIGN_OF_LIFE,
+    STREAMS,
+    Completion,
+    Conversation,
+    GeneratedToken,
+    Ids,
+    Prompt,
+    Sampling,
+    Text,
+    TokenProbability,
+    Writing,
+    checked_text,
+    integer,
+    stopped,
+)
+from pipelines.decoding import TextStream, generate_batch
 from pipelines.errors import InputError
 from pipelines.messages import Message, as_dicts
 from pipelines.models import Cancelled, Lease, ModelManager, zero_gpu
@@ -29,70 +47,21 @@ __all__ = [
     "continue_ids",
     "generate_batch",
     "next_tokens",
+    "spelled",
+    "stop_ids",
     "token_losses",
 ]
 
-MAX_NEW_TOKENS = 4096
-MAX_TEMPERATURE = 5.0
-MAX_SEED = 2**63 - 1
-MAX_PROMPT = 200_000  # characters; more is no question, and tokenizing it would keep others waiting
 MAX_K = 1000
 NO_IDS: frozenset[int] = frozenset()
-Encode = Callable[[Lease], tuple[list[int], frozenset[int]]]  # the prompt, and ids that end the answer too
-_EVERY = 0.03  # seconds between two values of a stream: more often than a page can draw
-_SIGN_OF_LIFE = 1.0  # seconds after which a stream without news says so
-_STREAMS = 4  # that are drawn so often; more share what the page can be sent
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How an answer is drawn. `temperature` 0 takes the most probable token; `seed` makes any other repeatable."""
-
-    max_new_tokens: int = 64
-    temperature: float = 0.0
-    seed: int = 0
-
-    def checked(self) -> Sampling:
-        """The same with clean types. Raises InputError naming the field and what it may be."""
-        return Sampling(
-            _integer(self.max_new_tokens, "max_new_tokens", 1, MAX_NEW_TOKENS),
-            _number(self.temperature, "temperature", 0.0, MAX_TEMPERATURE),
-            _integer(self.seed, "seed", 0, MAX_SEED),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A growing answer.
-
-    text:        the answer so far, special tokens left out
-    tokens:      what it is made of, the stop token included; empty where no details were asked for
-    seconds:     since the model began
-    stop_reason: None while it grows; then `eos`, `length` or `cancelled`
-    prompt_ids:  what the model was given, for continuing from any of the tokens
-    place:       in the queue, from 1; 0 once the model has begun
-    """
-
-    text: str
-    tokens: tuple[GeneratedToken, ...]
-    new_tokens: int
-    seconds: float
-    stop_reason: str | None
-    prompt_ids: tuple[int, ...] = ()
-    place: int = 0
 
 
 def estimate(manager: ModelManager, asked: object, model: str, sampling: Sampling | None, *_: object) -> float:
     """Seconds that ZeroGPU is asked for an answer. Raises InputError for a text that no model takes."""
     if isinstance(asked, str) or asked is None:
-        _text(asked, "prompt")
+        checked_text(asked, "prompt")
     tokens = (sampling or Sampling()).checked().max_new_tokens
     return zero_gpu.answer_seconds([manager.resolve(model).weights.parameters], tokens)
-
-
-def stopped(value: Completion) -> Completion:
-    """An answer as far as it came when somebody pressed Stop."""
-    return value if value.stop_reason else replace(value, stop_reason="cancelled")
 
 
 def _of_one_pass(manager: ModelManager, asked: object, model: str, *_: object) -> float:
@@ -114,8 +83,7 @@ def complete(
     Closing the iterator gives the model back. Raises InputError at once for what was typed, and while iterating
     for what the model cannot do.
     """
-    text = _text(prompt, "prompt")
-    return _answer(manager, model, lambda lease: (_encode(lease, text), NO_IDS), sampling, cancel, details)
+    return _answer(manager, model, Text(checked_text(prompt, "prompt")), sampling, cancel, details)
 
 
 @zero_gpu.on_gpu(estimate, stopped)
@@ -132,11 +100,7 @@ def chat(
 
     Ends at the template's own end of turn too: a base model's configuration need not name it.
     """
-
-    def encode(lease: Lease) -> tuple[list[int], frozenset[int]]:
-        return chat_ids(lease, messages, template), turn_end_ids(lease, template)
-
-    return _answer(manager, model, encode, sampling, cancel, details)
+    return _answer(manager, model, Conversation(messages, template), sampling, cancel, details)
 
 
 @zero_gpu.on_gpu(estimate, stopped)
@@ -148,13 +112,15 @@ def continue_ids(
     cancel: threading.Event | None = None,
 ) -> Iterator[Completion]:
     """Continue token ids, for instance a prompt, a part of its answer, and another token than the one that came."""
-    return _answer(manager, model, lambda lease: (_checked_ids(lease, ids), NO_IDS), sampling, cancel, True)
+    return _answer(manager, model, Ids(ids), sampling, cancel, True)
 
 
 @zero_gpu.on_gpu(_of_one_pass)
 def next_tokens(manager: ModelManager, prompt: str, model: str = "base", k: int = 10) -> tuple[TokenProbability, ...]:
     """The k most probable next tokens after a text, most probable first."""
-    text, count = _text(prompt, "prompt"), _integer(k, "k", 1, MAX_K)
+    text, count = checked_text(prompt, "prompt"), integer(k, "k", 1, MAX_K)
+    if (served := manager.served(model)) is not None:
+        return served.next_tokens(text, count)
     with manager.lease(model) as lease:
         ticket = lease.ask(Request(_encode(lease, text), NO_IDS, 1, alternatives=count))
         try:
@@ -179,9 +145,32 @@ def token_losses(manager: ModelManager, ids: Sequence[int], model: str = "base")
     return [None, *losses]
 
 
-def prompt_ids(lease: Lease, prompt: str) -> list[int]:
-    """A bare text as the model takes it. Raises InputError for one that is empty or too long."""
-    return _encode(lease, _text(prompt, "prompt"))
+def spelled(manager: ModelManager, model: str, ids: Sequence[int]) -> list[tuple[str, bool]]:
+    """Token ids as text, each special token by itself; with each piece whether it is one."""
+    if (served := manager.served(model)) is not None:
+        return served.spelled(ids)
+    tokenizer = manager.tokenizer(model)
+    special = frozenset(tokenizer.all_special_ids)
+    pieces: list[tuple[str, bool]] = []
+    plain: list[int] = []
+    for token in (*ids, None):
+        if token is not None and token not in special:
+            plain.append(token)
+            continue
+        if plain:
+            pieces.append((tokenizer.decode(plain), False))
+            plain = []
+        if token is not None:
+            pieces.append((tokenizer.decode([token]), True))
+    return pieces
+
+
+def stop_ids(manager: ModelManager, model: str) -> frozenset[int]:
+    """Ids after which the model is done: they end a branch rather than begin one."""
+    if (served := manager.served(model)) is not None:
+        return served.stop_ids
+    with manager.lease(model) as lease:
+        return lease.eos_ids
 
 
 def chat_ids(lease: Lease, messages: Sequence[Message], template: str = "") -> list[int]:
@@ -204,62 +193,91 @@ def turn_end_ids(lease: Lease, template: str = "") -> frozenset[int]:
     return frozenset(after[:1]) & special
 
 
+def request_of(lease: Lease, prompt: Prompt, sampling: Sampling, details: bool = True) -> Request:
+    """What the engine is asked. `details`: as of `complete`. Raises InputError for what the model does not take."""
+    ends = NO_IDS
+    if isinstance(prompt, Text):
+        ids = _encode(lease, prompt.text)
+    elif isinstance(prompt, Conversation):
+        ids, ends = chat_ids(lease, prompt.messages, prompt.template), turn_end_ids(lease, prompt.template)
+    else:
+        ids = _checked_ids(lease, prompt.ids)
+    noted = ALTERNATIVES if details else 0
+    stops = lease.eos_ids | ends
+    return Request(tuple(ids), stops, sampling.max_new_tokens, sampling.temperature, sampling.seed, noted)
+
+
 def _answer(
     manager: ModelManager,
     model: str,
-    encode: Encode,
+    prompt: Prompt,
     sampling: Sampling | None,
     cancel: threading.Event | None,
     details: bool,
 ) -> Iterator[Completion]:
     sampling = (sampling or Sampling()).checked()
     manager.resolve(model)
-    return _stream(manager, model, encode, sampling, cancel, details)
+    return _stream(manager, model, prompt, sampling, cancel, details)
 
 
 def _stream(
     manager: ModelManager,
     model: str,
-    encode: Encode,
+    prompt: Prompt,
     sampling: Sampling,
     cancel: threading.Event | None,
     details: bool,
 ) -> Iterator[Completion]:
     try:
-        with manager.lease(model, cancel=cancel) as lease:
-            ids, ends = encode(lease)
-            request = request_for(ids, lease.eos_ids | ends, sampling, details)
-            ticket = lease.ask(request)
-            try:
-                yield from _grow(ticket, Growing(lease, request), cancel)
-            finally:
-                ticket.close()
+        with _begun(manager, model, prompt, sampling, cancel, details) as answer:
+            yield from _grow(answer, cancel)
     except Cancelled:
         yield Completion("", (), 0, 0.0, "cancelled")
 
 
-def request_for(ids: Sequence[int], stops: frozenset[int], sampling: Sampling, details: bool = True) -> Request:
-    """What the engine is asked. `details`: as of `complete`."""
-    noted = ALTERNATIVES if details else 0
-    return Request(tuple(ids), stops, sampling.max_new_tokens, sampling.temperature, sampling.seed, noted)
-
-
-def _grow(ticket: Ticket, answer: Growing, cancel: threading.Event | None) -> Iterator[Completion]:
-    while True:
-        stopped = cancel is not None and cancel.is_set()
-        if stopped:
+@contextmanager
+def _begun(
+    manager: ModelManager,
+    model: str,
+    prompt: Prompt,
+    sampling: Sampling,
+    cancel: threading.Event | None,
+    details: bool,
+) -> Iterator[Writing]:
+    """The answer being written, here or at the endpoint; given up at the end."""
+    if (served := manager.served(model)) is not None:
+        answer = served.write(prompt, sampling, details)
+        try:
+            yield answer
+        finally:
+            answer.close()
+        return
+    with manager.lease(model, cancel=cancel) as lease:
+        request = request_of(lease, prompt, sampling, details)
+        ticket = lease.ask(request)
+        try:
+            yield Growing(lease, request, ticket)
+        finally:
             ticket.close()
-        if answer.take(ticket) and not stopped:
+
+
+def _grow(answer: Writing, cancel: threading.Event | None) -> Iterator[Completion]:
+    while True:
+        given_up = cancel is not None and cancel.is_set()
+        if given_up:
+            answer.close()
+        if answer.take() and not given_up:
             yield answer.shown()
-        if ticket.done:
-            yield answer.ended(ticket.reason or "length")
+        if answer.done:
+            yield answer.ended()
             return
 
 
 class Growing:
-    """A Completion while its tokens arrive. The clock starts with it."""
+    """A Completion while its tokens arrive from the engine: a `Writing`. The clock starts with it."""
 
-    def __init__(self, lease: Lease, request: Request) -> None:
+    def __init__(self, lease: Lease, request: Request, ticket: Ticket) -> None:
+        self._ticket = ticket
         self._lease, self._ids, self._details = lease, tuple(request.ids), request.alternatives > 0
         self._pieces, self._text = TextStream(lease.tokenizer, request.ids), ""
         self._tokens: list[GeneratedToken] = []
@@ -267,15 +285,24 @@ class Growing:
         self.shared = 0  # the most answers that were written in one pass with this
         self._begin = self._shown = time.perf_counter()
 
-    def take(self, ticket: Ticket, wait: float | None = None) -> bool:
+    @property
+    def done(self) -> bool:
+        """Whether it has ended and everything was taken."""
+        return self._ticket.done
+
+    def close(self) -> None:
+        """Give up what is not written yet. Returns when the engine has let go."""
+        self._ticket.close()
+
+    def take(self, wait: float | None = None) -> bool:
         """Add what has come; waits for it as long as a page takes to draw. Whether there is something new to show."""
-        place = ticket.place
-        pause = _EVERY * max(1.0, self._lease.engine.load[0] / _STREAMS) if wait is None else wait
-        tokens = ticket.take(pause)
+        place = self._ticket.place
+        pause = EVERY * max(1.0, self._lease.engine.load[0] / STREAMS) if wait is None else wait
+        tokens = self._ticket.take(pause)
         for token in tokens:
             self._push(token)
         # Now and then without news as well: only at a value does a stream learn that its reader has left.
-        changed = bool(tokens) or place != self._place or time.perf_counter() - self._shown > _SIGN_OF_LIFE
+        changed = bool(tokens) or place != self._place or time.perf_counter() - self._shown > SIGN_OF_LIFE
         self._place = place if not tokens else 0
         return changed
 
@@ -284,10 +311,10 @@ class Growing:
         self._shown = time.perf_counter()
         return self._completion(None)
 
-    def ended(self, reason: str) -> Completion:
+    def ended(self) -> Completion:
         """The whole answer, with what was left of its last character."""
         self._text += self._pieces.flush()
-        return self._completion(reason)
+        return self._completion(self._ticket.reason or "length")
 
     def _push(self, token: Token) -> None:
         piece = self._pieces.push(token.id)
@@ -298,7 +325,7 @@ class Growing:
             special = token.id in self._lease.words.special
             text = self._lease.words.text(token.id) if special else piece
             others = alternatives(self._lease, token)
-            self._tokens.append(GeneratedToken(token.id, text, token.probability or 0.0, others, special))
+            self._tokens.append(GeneratedToken(token.id, text, token.probability, others, special))
 
     def _completion(self, reason: str | None) -> Completion:
         seconds = time.perf_counter() - self._begin
@@ -369,27 +396,3 @@ def _checked_ids(lease: Lease, ids: Sequence[int], room: int = 1) -> list[int]:
         if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocabulary:
             raise InputError(f"{token!r} is not a token id", "ids", f"Ids go from 0 to {vocabulary - 1}.")
     return _room(lease, ids, "ids", room)
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise InputError("is empty", where, "Write something for the model to continue.")
-    if len(value) > MAX_PROMPT:
-        raise InputError(f"{len(value):,} characters", where, f"At most {MAX_PROMPT:,} are read.")
-    # JSON can carry half of a surrogate pair, which no tokenizer takes.
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
-def _integer(value: object, where: str, low: int, high: int) -> int:
-    number = _number(value, where, low, high, "a whole number")
-    if number != int(number):
-        raise InputError(f"{value!r} is not a whole number", where, f"Use a whole number from {low} to {high}.")
-    return int(value) if isinstance(value, int) else int(number)
-
-
-def _number(value: object, where: str, low: float, high: float, kind: str = "a number") -> float:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not usable or not low <= value <= high:  # type: ignore[operator]
-        shown = repr(value)[:80]
-        raise InputError(f"{shown} is not allowed", where, f"Use {kind} from {low:g} to {high:g}.")
-    return float(value)  # type: ignore[arg-type]

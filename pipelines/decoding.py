@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.models.engine import Request
@@ -14,34 +13,8 @@ from pipelines.models.lease import Lease
 if TYPE_CHECKING:
     import torch
 
-ALTERNATIVES = 10
 _LOOK = 0.1  # seconds between two looks at a cancel event
 _CONTEXT = 6  # tokens of the prompt that are decoded along, for tokenizers that drop a leading space
-
-
-@dataclass(frozen=True, slots=True)
-class TokenProbability:
-    """A token that could come next. `token`: its text; bytes that are no whole character show as �."""
-
-    token: str
-    id: int
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratedToken:
-    """A token that was generated.
-
-    text:         what it added to the text; empty while a character is incomplete; for a special token its name
-    probability:  the model's own, at temperature 1, from 0 to 1
-    alternatives: the most probable tokens in its place, most probable first; it need not be among them
-    """
-
-    id: int
-    text: str
-    probability: float
-    alternatives: tuple[TokenProbability, ...]
-    special: bool = False
 
 
 class TextStream:

@@ -7,21 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from pipelines.completion import (
-    NO_IDS,
-    Completion,
-    Growing,
-    Sampling,
-    chat_ids,
-    prompt_ids,
-    request_for,
-    stopped,
-    turn_end_ids,
-)
+from pipelines.answering import Completion, Conversation, Prompt, Sampling, Text, Writing, checked_text, stopped
+from pipelines.completion import Growing, request_of
 from pipelines.errors import InputError
 from pipelines.messages import Message
 from pipelines.models import Cancelled, Lease, ModelManager, zero_gpu
-from pipelines.models.engine import Request, Ticket
+from pipelines.models.engine import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,48 +68,49 @@ def answer_together(
     answers = [Answer(ask.model, ask.as_chat) for ask in asks]
     with ExitStack() as held:
         asked: dict[int, tuple[Lease, Request]] = {}
+        growing: dict[int, Writing] = {}
         for place, ask in enumerate(asks):
             try:
+                if (served := manager.served(ask.model)) is not None:
+                    growing[place] = served.write(_prompt(ask), sampling)
+                    held.callback(growing[place].close)
+                    continue
                 lease = held.enter_context(manager.lease(ask.model, cancel=cancel))
-                asked[place] = lease, _request(lease, ask, sampling)
+                asked[place] = lease, request_of(lease, _prompt(ask), sampling)
             except InputError as error:
                 answers[place] = replace(answers[place], error=str(error))
             except Cancelled:
                 answers[place] = replace(answers[place], completion=Completion("", (), 0, 0.0, "cancelled"))
         yield tuple(answers)
-        tickets = dict(zip(asked, manager.engine.submit(list(asked.values())), strict=True))
-        for ticket in tickets.values():
+        tickets = manager.engine.submit(list(asked.values())) if asked else []
+        for place, ticket in zip(asked, tickets, strict=True):
             held.callback(ticket.close)
-        growing = {place: Growing(*asked[place]) for place in tickets}
+            growing[place] = Growing(*asked[place], ticket)
         while growing:
             if cancel is not None and cancel.is_set():
-                for place in growing:
-                    tickets[place].close()
+                for answer in growing.values():
+                    answer.close()
             wait = None  # for the first of them; by then the others have grown as well
             for place, answer in list(growing.items()):
-                answers[place] = _grown(answers[place], answer, tickets[place], wait)
+                answers[place] = _grown(answers[place], answer, wait)
                 wait = 0.0
-                if answers[place].error or tickets[place].done:
+                if answers[place].error or answer.done:
                     del growing[place]
             yield tuple(answers)
 
 
-def _request(lease: Lease, ask: Ask, sampling: Sampling) -> Request:
-    if ask.as_chat:
-        ids, ends = chat_ids(lease, (Message("user", ask.prompt),)), turn_end_ids(lease)
-    else:
-        ids, ends = prompt_ids(lease, ask.prompt), NO_IDS
-    return request_for(ids, lease.eos_ids | ends, sampling)
+def _prompt(ask: Ask) -> Prompt:
+    return Conversation((Message("user", ask.prompt),)) if ask.as_chat else Text(checked_text(ask.prompt, "prompt"))
 
 
-def _grown(answer: Answer, growing: Growing, ticket: Ticket, wait: float | None) -> Answer:
+def _grown(answer: Answer, growing: Writing, wait: float | None) -> Answer:
     """The answer with what has come since."""
     try:
-        changed = growing.take(ticket, wait)
+        changed = growing.take(wait)
     except InputError as error:
         return replace(answer, error=str(error))
-    if ticket.done:
-        completion = growing.ended(ticket.reason or "length")
+    if growing.done:
+        completion = growing.ended()
     elif changed:
         completion = growing.shown()
     else:

@@ -21,11 +21,16 @@ class Candidate(Protocol):
 def distribution_html(
     candidates: Sequence[Candidate], title: str, *, chosen: int | None = None, pressable: bool = False
 ) -> str:
-    """A bar for each candidate, in the order given, and one for the rest.
+    """A bar for each candidate, in the order given, and one for the rest. Without candidates, that there are none.
 
     chosen:    position of the candidate that was taken, marked
     pressable: each row is a button with its position in `data-index` (spans.PRESS)
     """
+    if not candidates:
+        return (
+            f'<figure class="bars"><figcaption>{escape(title)}</figcaption>'
+            '<p class="quiet">Not known: the server that wrote this gives no probabilities.</p></figure>'
+        )
     rows = [_row(index, candidate, chosen == index, pressable) for index, candidate in enumerate(candidates)]
     rest = 1.0 - sum(candidate.probability for candidate in candidates)
     if candidates and rest > 0.0005:

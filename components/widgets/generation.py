@@ -17,14 +17,14 @@ _ENDED = {
 
 
 class Written(Protocol):
-    """A generated token, what it added to the text, and the probability it had."""
+    """A generated token, what it added to the text, and the probability it had, where that is known."""
 
     @property
     def text(self) -> str: ...
     @property
     def special(self) -> bool: ...
     @property
-    def probability(self) -> float: ...
+    def probability(self) -> float | None: ...
 
 
 def generation_html(
@@ -41,7 +41,7 @@ def generation_html(
             token.text,
             role="control" if token.special else "",
             control=token.special,
-            note=f"{percent(token.probability)} likely here",
+            note="" if token.probability is None else f"{percent(token.probability)} likely here",
         )
         for token in written
     ]

@@ -63,7 +63,7 @@ class ExperimentService:
     """One per studio. Starts nothing by itself."""
 
     def __init__(self, settings: Settings) -> None:
-        self._pair = settings.pair
+        self._pair, self._endpoint = settings.pair, settings.endpoint
         self._kept = Kept(settings)
         self._jobs: list[_Job] = []  # the first may run; the others wait in this order
         self._lock = threading.Lock()
@@ -78,6 +78,12 @@ class ExperimentService:
         """A ticket for that experiment. Raises InputError for an unknown stage, a wrong seed, or a long queue."""
         experiment(stage)
         number = _whole(seed)
+        if self._endpoint:
+            raise InputError(
+                "a proof trains and reads weights, and the endpoint that answers here gives none",
+                "Prove",
+                "Start the studio without --endpoint to prove it on this machine.",
+            )
         if kept := self._kept.read(stage, number):
             return Ticket(self, None, State("done", report=kept, kept=True))
         with self._lock:

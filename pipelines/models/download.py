@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
+from pipelines.models.loading import has_tokenizer
 from pipelines.models.spec import ModelSpec
 from pipelines.models.weights import is_complete
 
@@ -66,6 +68,23 @@ def cached_folder(spec: ModelSpec) -> Path | None:
         return None
     folder = Path(config).parent
     return folder if is_complete(folder) else None
+
+
+def cached_tokenizer(spec: ModelSpec) -> Path:
+    """The snapshot of a Hub model in this machine's cache, be it without weights. Raises InputError; asks nobody."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    folder: Path | None = None
+    with suppress(LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError):
+        folder = Path(snapshot_download(spec.source, local_files_only=True))
+    if folder is None or not has_tokenizer(folder):
+        raise InputError(
+            f"the tokenizer of '{spec.key}' is not on this machine, only the server's answers are",
+            _WHERE,
+            f"Run `hf download {spec.source} --include 'token*' '*.jinja'`, or name a folder in --pair.",
+        )
+    return folder
 
 
 def _licence_first(spec: ModelSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 from pipelines.errors import InputError
 from pipelines.models import device as devices
-from pipelines.models.download import Progress, locate
+from pipelines.models.download import Progress, cached_tokenizer, locate
 from pipelines.models.engine import Engine
 from pipelines.models.flights import Flight, Flights
 from pipelines.models.lease import FreshLease, Lease
@@ -22,13 +23,16 @@ from pipelines.models.shelf import Shelf
 from pipelines.models.spec import Gauge, ModelSpec, ModelStatus, Pair
 from pipelines.models.weights import stamp, stored_weights
 from pipelines.models.words import Words
+from pipelines.remote import ServedModel, Server
+from pipelines.remote.client import KEY, Client
+from pipelines.remote.vocabulary import Vocabulary
 from pipelines.settings import Settings
 
 _MAX_TOKENIZERS = 64  # kept; a tokenizer of a large vocabulary takes some 50 MiB
 
 
 class ModelManager:
-    """Models by name, loaded on demand.
+    """Models by name, loaded on demand; those of an endpoint asked there (see `pipelines.remote`).
 
     `patience`: seconds that a loading waits for others to give their models back before it is refused.
     Raises InputError when the settings name a pair that cannot be used.
@@ -36,12 +40,14 @@ class ModelManager:
 
     def __init__(self, settings: Settings, patience: float = 20.0) -> None:
         self._settings = settings
-        self._names = Names(settings)
+        self._server = Server(Client(settings.endpoint, os.environ.get(KEY, ""))) if settings.endpoint else None
+        self._names = Names(settings, self._server)
         self._shelf = Shelf(settings.memory_budget or devices.default_budget("cpu"), patience)
         self._flights = Flights(self._shelf)
         self.engine = Engine(self._shelf)
         self._device = ""
         self._tokenizers: dict[str, Words] = {}
+        self._vocabularies: dict[str, Vocabulary] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, it is its settings; in another process it is the manager of that process."""
@@ -81,18 +87,33 @@ class ModelManager:
         return [_status(spec, sizes, self._device or self._settings.device) for spec in self._names.all()]
 
     def gauge(self) -> Gauge:
-        """Device, bytes used and allowed, what is being loaded, and the answers under way."""
-        shelf, load = self._shelf, self.engine.load
-        return Gauge(self._device, shelf.used(), shelf.budget, self._flights.keys(), shelf.cached, *load)
+        """Device, bytes used and allowed, what is being loaded, the answers under way; who answers in place of this
+        machine."""
+        shelf, load, server = self._shelf, self.engine.load, self._server
+        asked = (server.client.shown, server.trouble) if server else ("", "")
+        return Gauge(self._device, shelf.used(), shelf.budget, self._flights.keys(), shelf.cached, *load, *asked)
+
+    def served(self, name: str) -> ServedModel | None:
+        """The model as the endpoint answers for it; None for one that this machine answers for."""
+        spec = self.resolve(name)
+        if self._server is None or not spec.remote:
+            return None
+        return ServedModel(self._server, spec.served, spec.title, self._vocabulary(spec))
 
     def preload(self, names: Iterable[str]) -> threading.Thread:
-        """Load models in the background, one by one. What cannot be loaded says so when it is asked."""
+        """Load models in the background, one by one. What cannot be loaded says so when it is asked.
+
+        Of a model at the endpoint nothing is loaded but its tokenizer, where it is on this machine.
+        """
         wanted = list(names)
 
         def work() -> None:
             for name in wanted:
                 try:
                     spec = self.resolve(name)
+                    if spec.remote:
+                        self._vocabulary(spec)
+                        continue
                     self._shelf.release(self._borrow(spec, pinned=True))
                     self._words(spec)
                 except InputError:
@@ -117,7 +138,7 @@ class ModelManager:
         progress: called with a fraction and a phrase while it loads
         Raises InputError when the model is unknown or cannot be had, Cancelled when `cancel` is set meanwhile.
         """
-        spec = self.resolve(name)
+        spec = self._here(name)
         resident = self._borrow(spec, progress, cancel)
         adapter: Adapter | None = None
         try:
@@ -132,13 +153,35 @@ class ModelManager:
     @contextmanager
     def fresh(self, name: str) -> Iterator[FreshLease]:
         """A copy read from disk now and shared with nobody, within the budget. Its weights may be changed."""
-        spec = self.resolve(name)
+        spec = self._here(name)
         resident, reserved = self._load(spec.weights, Flight())
         try:
             adapter = resident.attach(spec.adapter) if spec.adapter else None
             yield FreshLease(spec, resident, adapter, _fitting(self._words(spec), spec, resident), self.engine)
         finally:
             self._shelf.unreserve(reserved)
+
+    def _here(self, name: str) -> ModelSpec:
+        """The model, if its weights may be had. Raises InputError for one that the endpoint answers for."""
+        spec = self.resolve(name)
+        if self._server is not None and spec.remote:
+            raise InputError(
+                f"{spec.title} is answered by {self._server.client.shown}, which gives texts and no weights",
+                "model",
+                "For what needs the weights, start the studio without --endpoint.",
+            )
+        return spec
+
+    def _vocabulary(self, spec: ModelSpec) -> Vocabulary:
+        """Of a model at the endpoint; with the tokenizer that this machine has of it, else without."""
+        if spec.key not in self._vocabularies:
+            try:
+                devices.load_libraries()
+                words: Words | None = self._words(spec)
+            except InputError:
+                words = None
+            self._vocabularies[spec.key] = Vocabulary(words.tokenizer if words else None)
+        return self._vocabularies[spec.key]
 
     def _borrow(
         self,
@@ -188,6 +231,8 @@ class ModelManager:
         """A run's own tokenizer where it kept one (it may bring its own chat template), else its base's."""
         origins = [spec.adapter, spec.folder, spec.base.folder if spec.base else None]
         folder = next((path for path in origins if path is not None and has_tokenizer(path)), None)
+        if folder is None and spec.remote:
+            folder = cached_tokenizer(spec)
         if folder is None:
             may_download = self._may_download(spec.weights)
             folder = locate(spec.weights, may_download, lambda *_: None, threading.Event())

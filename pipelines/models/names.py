@@ -18,8 +18,10 @@ from typing import Any
 from pipelines.errors import InputError, unknown
 from pipelines.models.catalogue import adapters, pairs
 from pipelines.models.foreign import CONFIG, Foreign, is_model
+from pipelines.models.served import at_endpoint, others
 from pipelines.models.spec import ModelSpec, Pair, Role
 from pipelines.models.weights import is_complete, stored_weights
+from pipelines.remote import Server
 from pipelines.settings import Settings
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
@@ -29,13 +31,13 @@ _FRESH = 0.5  # seconds that a list of runs is good for
 
 
 class Names:
-    """The models this studio knows by name.
+    """The models this studio knows by name. `server`: what answers at the endpoint of the settings, if anything.
 
     Raises InputError when the pair of the settings cannot be used: a wrong `--pair` is found at start.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, server: Server | None = None) -> None:
+        self._settings, self._server = settings, server
         self._known = {spec.key: spec for pair in pairs() for spec in (pair.base, pair.instruct)}
         self._known |= {spec.key: spec for spec in adapters()}
         self._adapters: dict[str, Path] = {}
@@ -59,7 +61,7 @@ class Names:
             return self.pair.base if name == "base" else self.pair.instruct
         if name.startswith("run:"):
             return self._run(name.removeprefix("run:"))
-        known = self._known | self._folders()
+        known = self._known | self._folders() | self._served()
         if name in known:
             return known[name]
         foreign = self._foreign.folders()
@@ -70,9 +72,10 @@ class Names:
         raise unknown(name, [*known, *foreign, "base", "instruct", *(spec.key for spec in self.runs())], _WHERE)
 
     def all(self) -> list[ModelSpec]:
-        """The running pair, its runs, the folders, then the rest of the catalogue."""
+        """The running pair, its runs, what the endpoint has, the folders, then the rest of the catalogue."""
         first = {spec.key: spec for spec in (self.pair.base, self.pair.instruct, *self.runs(), *self.foreign())}
-        return list((first | self._folders() | {k: v for k, v in self._known.items() if k not in first}).values())
+        found = first | self._folders() | self._served()
+        return list((found | {key: spec for key, spec in self._known.items() if key not in found}).values())
 
     def runs(self) -> list[ModelSpec]:
         """The fine-tuned models that can be asked now, oldest first; runs without weights are passed over."""
@@ -84,11 +87,14 @@ class Names:
 
     def personalities(self) -> list[ModelSpec]:
         """The adapters that ship with the studio for the base of the running pair."""
-        return [spec for spec in adapters() if spec.weights.key == self.pair.base.key]
+        served = self._served()
+        return [served.get(spec.key, spec) for spec in adapters() if spec.weights.key == self.pair.base.key]
 
     def foreign(self) -> list[ModelSpec]:
-        """The adapters of the models directory that fit the running pair."""
-        return [found for found in self._foreign.folders().values() if isinstance(found, ModelSpec)]
+        """The adapters of the models directory that fit the running pair, and what else the endpoint answers for."""
+        shipped = {spec.key for spec in adapters()}
+        fitting = [found for found in self._foreign.folders().values() if isinstance(found, ModelSpec)]
+        return fitting + [spec for key, spec in self._served().items() if key not in shipped]
 
     def refused(self) -> list[str]:
         """Why each other adapter of the models directory is not offered, a sentence each."""
@@ -110,7 +116,7 @@ class Names:
     def _running_pair(self, text: str) -> Pair:
         catalogue = {pair.key: pair for pair in pairs()}
         if text in catalogue:
-            return catalogue[text]
+            return self._asked_where(catalogue[text])
         names = [part.strip() for part in text.split(",")]
         if len(names) != 2:
             error = unknown(text, catalogue, "--pair")
@@ -118,12 +124,21 @@ class Names:
         base, instruct = (self._operator_model(name) for name in names)
         if base.key == instruct.key:
             instruct = replace(instruct, key=f"{instruct.key}-instruct")
-        return Pair(
-            text,
-            f"{base.title} and {instruct.title}",
-            replace(base, role="base"),
-            replace(instruct, role="instruct"),
+        return self._asked_where(
+            Pair(
+                text,
+                f"{base.title} and {instruct.title}",
+                replace(base, role="base"),
+                replace(instruct, role="instruct"),
+            )
         )
+
+    def _asked_where(self, pair: Pair) -> Pair:
+        """The pair, named at the endpoint where there is one."""
+        if not self._settings.endpoint:
+            return pair
+        base, instruct = (replace(spec, served=spec.served or spec.source) for spec in (pair.base, pair.instruct))
+        return replace(pair, base=base, instruct=instruct)
 
     def _operator_model(self, name: str) -> ModelSpec:
         """A model named on the command line: a key, a folder, or any Hub id."""
@@ -134,6 +149,8 @@ class Names:
             return folder_spec(folder, folder.name, where="--pair")
         if HUB_ID.fullmatch(name):
             return _hub_spec(name)
+        if self._settings.endpoint:
+            return at_endpoint(name)
         raise InputError(f"'{name}' is neither a known model nor a folder", "--pair", "Give two folders or two keys.")
 
     def _folders(self) -> dict[str, ModelSpec]:
@@ -145,6 +162,9 @@ class Names:
             with suppress(InputError):  # one folder that is no model must not hide the others
                 found[path.name] = folder_spec(path, path.name)
         return found
+
+    def _served(self) -> dict[str, ModelSpec]:
+        return others(self._server, self.pair, self._known) if self._server is not None else {}
 
     def _hub(self, name: str) -> ModelSpec:
         for spec in self._known.values():

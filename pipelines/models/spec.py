@@ -22,6 +22,7 @@ class ModelSpec:
     template:   key of its chat template in the catalogue of templates; "" when only its own is known
     base:       the model whose weights an adapter runs on
     adapter:    folder of `adapter_config.json` and `adapter_model.safetensors`
+    served:     its name at the endpoint, where one answers for it; may be listed there under another path
     """
 
     key: str
@@ -36,6 +37,12 @@ class ModelSpec:
     gated: bool = False
     base: ModelSpec | None = None
     adapter: Path | None = None
+    served: str = ""
+
+    @property
+    def remote(self) -> bool:
+        """Whether the endpoint answers for it. An adapter of this machine runs here, on weights of this machine."""
+        return bool(self.served) and self.adapter is None
 
     @property
     def weights(self) -> ModelSpec:
@@ -74,6 +81,7 @@ class Gauge:
 
     used, budget, caches: bytes; caches of running answers are a part of `used`
     answering, waiting:   answers that are being written, and that wait for room
+    server, trouble:      host and port of the endpoint, if any, and why it cannot be asked now; "" when it can
     """
 
     device: str
@@ -83,3 +91,5 @@ class Gauge:
     caches: int = 0
     answering: int = 0
     waiting: int = 0
+    server: str = ""
+    trouble: str = ""
