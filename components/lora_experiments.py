@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,11 @@ _BUSY: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "once"}
 
 
 def draw_experiments(studio: Studio, frame: StageFrame, r: gr.Slider, alpha: gr.Number, rslora: gr.Checkbox) -> None:
-    """Everything that needs the pair's own weights; nothing when they do not lie on this machine."""
+    """Everything that needs the pair's own weights; nothing when they do not lie on this machine, but why at an
+    endpoint."""
+    if why := studio.manager.no_weights("base"):
+        gr.HTML(f'<p class="quiet">No weights whose change could be measured: {escape(why)}.</p>')
+        return
     rebuilder = Rebuilder(studio.manager)
     folders = rebuilder.folders()
     names = list(matrices(*folders)) if folders else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,9 @@ def launch(*settings: Any) -> str:
 def _draw_loaded(studio: Studio) -> None:
     """The running base, really loaded in each way."""
     folder = studio.manager.pair.base.folder
-    if not folder:
+    if why := studio.manager.no_weights("base"):
+        gr.HTML(f'<p class="quiet">No weights to load and count, or to look at through NF4: {escape(why)}.</p>')
+    if why or not folder:
         return
     gr.HTML(
         "<h4>The same terms on a model that is really loaded</h4>"
@@ -231,7 +234,7 @@ def _close_up(studio: Studio, frame: StageFrame) -> None:
     """NF4 over a real layer of the running pair."""
     folder = studio.manager.pair.base.folder
     layers = layers_of(folder) if folder else {}
-    if not layers:
+    if not layers or studio.manager.no_weights("base"):
         return
     gr.HTML(
         "<h4>NF4 up close</h4>"

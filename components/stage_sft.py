@@ -82,26 +82,27 @@ def viewer(studio: Studio) -> Callable[..., tuple[str, str, str]]:
     def view(
         messages: list[dict[str, Any]], template: str, model: str, train_on: str, length: int, whitespace: bool
     ) -> tuple[str, str, str]:
+        from pipelines.completion import stop_ids
         from pipelines.mask_warnings import mask_warnings
 
         mask = masked(studio, messages, template, model, train_on)
-        with studio.manager.lease(model) as lease:
-            stops = lease.eos_ids
+        stops = stop_ids(studio.manager, model)
         known = mask_warnings(
             mask.rendered, mask.labelled, studio.manager.tokenizer(model), eos_ids=stops, max_length=int(length)
         )
-        return figures_html(mask), mask_html(mask, whitespace), warnings_html(known)
+        return figures_html(mask, studio.manager.no_weights(model)), mask_html(mask, whitespace), warnings_html(known)
 
     return view
 
 
 def masked(studio: Studio, messages: list[dict[str, Any]], template: str, model: str, train_on: str) -> LossMask:
-    """The mask of what is on the page."""
+    """The mask of what is on the page, with losses where the weights are here."""
     from pipelines.loss_mask import loss_mask, template_for
 
     conversation = parse_messages(messages)
     entry = template_for(studio.manager, template, model)
-    return loss_mask(studio.manager, conversation, entry, model, train_on)  # type: ignore[arg-type]
+    losses = not studio.manager.no_weights(model)
+    return loss_mask(studio.manager, conversation, entry, model, train_on, losses)  # type: ignore[arg-type]
 
 
 def asker(studio: Studio) -> Callable[..., str]:

@@ -100,6 +100,13 @@ class ModelManager:
             return None
         return ServedModel(self._server, spec.served, spec.title, self._vocabulary(spec))
 
+    def no_weights(self, name: str) -> str:
+        """Why nothing can be computed on the weights of that model, without a full stop; empty when they are here."""
+        spec = self.resolve(name)
+        if self._server is None or not spec.remote:
+            return ""
+        return f"{spec.title} is answered by {self._server.client.shown}, which gives texts and no weights"
+
     def preload(self, names: Iterable[str]) -> threading.Thread:
         """Load models in the background, one by one. What cannot be loaded says so when it is asked.
 
@@ -163,14 +170,9 @@ class ModelManager:
 
     def _here(self, name: str) -> ModelSpec:
         """The model, if its weights may be had. Raises InputError for one that the endpoint answers for."""
-        spec = self.resolve(name)
-        if self._server is not None and spec.remote:
-            raise InputError(
-                f"{spec.title} is answered by {self._server.client.shown}, which gives texts and no weights",
-                "model",
-                "For what needs the weights, start the studio without --endpoint.",
-            )
-        return spec
+        if why := self.no_weights(name):
+            raise InputError(why, "model", "For what needs the weights, start the studio without --endpoint.")
+        return self.resolve(name)
 
     def _vocabulary(self, spec: ModelSpec) -> Vocabulary:
         """Of a model at the endpoint; with the tokenizer that this machine has of it, else without."""

@@ -30,6 +30,16 @@ def test_an_evicted_model_says_that_it_comes_back() -> None:
     assert "loads when asked" in html
 
 
+def test_an_endpoint_is_named_in_place_of_this_machine() -> None:
+    pair = [status("base", False), status("instruct", False)]
+    html = pair_html(pair, Gauge("", 0, 2**30, (), server="gpu:8000"))
+    assert "answered by gpu:8000" in html and "loading" not in html and "meter" not in html
+    gone = pair_html(pair, Gauge("", 0, 2**30, (), server="gpu:8000", trouble="no server answers at <gpu>:8000"))
+    assert "no server answers at &lt;gpu&gt;:8000" in gone
+    both = pair_html(pair, Gauge("cpu", 2**20, 2**30, (), server="gpu:8000"))
+    assert "on CPU" in both and "1.0 MiB of 1.0 GiB" in both  # what was trained here is answered here
+
+
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "size not known yet"), (900, "900"), (4_262_144, "4.26 M"), (8_030_261_248, "8.03 B")]
 )
