@@ -1,8 +1,9 @@
-"""`transformers serve` over the embedded pair: a real OpenAI-compatible server, in a process of its own."""
+"""Two real OpenAI-compatible servers of the embedded pair, each in a process of its own."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -32,25 +33,50 @@ def hub_cache(cache: Path, *folders: Path) -> Path:
 
 
 @contextmanager
-def transformers_serve(directory: Path, port: int) -> Iterator[str]:
-    """The address of a server of the pair, without /v1. It lists `studio/pocket-base` and `studio/pocket-instruct`."""
-    models = ASSETS / "models"
+def transformers_serve(directory: Path) -> Iterator[str]:
+    """The address of `transformers serve`, without /v1. It lists `studio/pocket-base` and `studio/pocket-instruct`."""
+    models, port = ASSETS / "models", free_port()
     cache = hub_cache(directory / "hub", models / "pocket-base", models / "pocket-instruct")
-    log = directory / "serve.log"
     program = str(Path(sys.executable).parent / "transformers")
+    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    with _process([program, "serve", *options], directory, port, {"HF_HUB_CACHE": str(cache)}) as url:
+        yield url
+
+
+@contextmanager
+def llama_cpp(directory: Path) -> Iterator[str]:
+    """The address of llama.cpp's server, without /v1. It lists the same names."""
+    port = free_port()
+    with _process([sys.executable, "-m", "tests.llama_server", str(port)], directory, port, {}) as url:
+        yield url
+
+
+SERVERS = {"transformers serve": transformers_serve, "llama.cpp": llama_cpp}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _process(command: list[str], directory: Path, port: int, environment: dict[str, str]) -> Iterator[str]:
+    log = directory / "serve.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [program, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"],
-            env=os.environ | {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"},
+            command,
+            cwd=ASSETS.parent,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"} | environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + SERVED_WITHIN
-        while not _answers(f"{url}/health"):
-            ended = process.poll() is not None
-            assert not ended and time.monotonic() < deadline, f"transformers serve did not start:\n{log.read_text()}"
+        while not _answers(f"{url}/v1/models"):
+            going = process.poll() is None and time.monotonic() < deadline
+            assert going, f"{' '.join(command)} did not start:\n{log.read_text()}"
             time.sleep(0.2)
         yield url
     finally:

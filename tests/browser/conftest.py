@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.serving import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = "/usr/bin/chromium"
@@ -57,10 +58,12 @@ class Witness:
             self.outside.append(url)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What whoever answers can give: this machine everything; a server no weights, and not each one probabilities."""
+
+    probabilities: bool = True
+    weights: bool = True
 
 
 def start_studio(directory: Path, *arguments: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
@@ -107,6 +110,12 @@ def studio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process, url = start_studio(tmp_path_factory.mktemp("somewhere-else"))
     yield url
     assert end_studio(process) == 0
+
+
+@pytest.fixture
+def answering() -> Answering:
+    """Of the studio of `studio_url`."""
+    return Answering()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from gradio_client import Client
 from playwright.sync_api import Browser, Page, expect
 
 from pipelines.stages import ASSETS
-from tests.browser.conftest import end_studio, start_studio
+from tests.browser.conftest import Answering, end_studio, start_studio
 from tests.conftest import write_adapter
 
 pytestmark = pytest.mark.browser
@@ -26,27 +26,36 @@ def open_tab(open_page: Callable[..., Page]) -> Callable[..., Page]:
     return lambda **options: open_page("/?tab=base-vs-chat", **options)
 
 
-def test_base_and_instruct_answer_side_by_side_and_the_base_is_proven(open_tab: Callable[..., Page]) -> None:
+def expect_proof(page: Page, answering: Answering) -> None:
+    """The last thing that is shown: that the base is the base, or why that cannot be shown."""
+    said = "It is the base" if answering.weights else "Not compared with a fresh base: Pocket base is answered by"
+    expect(page.locator("#answers .proof")).to_contain_text(said, timeout=SLOW)
+
+
+def test_base_and_instruct_answer_side_by_side_and_the_base_is_proven(
+    open_tab: Callable[..., Page], answering: Answering
+) -> None:
     page = open_tab()
     page.get_by_role("button", name="Ask all").click()
     columns = page.locator("#answers .answer")
     expect(columns).to_have_count(2, timeout=SLOW)
     expect(columns.nth(0)).to_contain_text("given the bare text")
     expect(columns.nth(1)).to_contain_text("asked in its chat template")
-    expect(columns.nth(0).locator(".proof")).to_contain_text("It is the base", timeout=SLOW)
-    expect(columns.nth(0).locator(".proof")).to_contain_text(
-        "Largest logit difference to a base read from disk just now: 0,"
-    )
+    expect_proof(page, answering)
+    if answering.weights:
+        expect(columns.nth(0).locator(".proof")).to_contain_text(
+            "Largest logit difference to a base read from disk just now: 0,"
+        )
     for place in (0, 1):
         expect(columns.nth(place)).to_contain_text("tokens/s")
 
 
-def test_what_a_visitor_types_stays_text(open_tab: Callable[..., Page]) -> None:
+def test_what_a_visitor_types_stays_text(open_tab: Callable[..., Page], answering: Answering) -> None:
     page = open_tab()
     panel = page.locator("#stage-base-vs-chat")
     panel.get_by_label("Prompt").fill("<img src=x onerror=\"document.title='owned'\"> ${1+1} {{7*7}}")
     page.get_by_role("button", name="Ask all").click()
-    expect(page.locator("#answers .proof")).to_contain_text("It is the base", timeout=SLOW)
+    expect_proof(page, answering)
     assert page.locator("#answers img").count() == 0
     assert page.title() != "owned"
 
@@ -58,7 +67,9 @@ def test_an_empty_prompt_is_a_sentence_and_not_a_crash(open_tab: Callable[..., P
     expect(page.get_by_text("prompt: is empty")).to_be_visible(timeout=SLOW)
 
 
-def test_a_finished_run_joins_by_itself_and_can_be_merged(open_tab: Callable[..., Page], studio_url: str) -> None:
+def test_a_finished_run_joins_by_itself_and_can_be_merged(
+    open_tab: Callable[..., Page], studio_url: str, answering: Answering
+) -> None:
     page = open_tab()
     expect(page.get_by_label("Merge an adapter")).to_be_visible()
     client = Client(studio_url, verbose=False)
@@ -74,7 +85,9 @@ def test_a_finished_run_joins_by_itself_and_can_be_merged(open_tab: Callable[...
     columns = page.locator("#answers .answer")
     expect(columns).to_have_count(3, timeout=SLOW)
     expect(columns.nth(2)).to_contain_text(run[:6])
-    expect(columns.nth(0).locator(".proof")).to_contain_text("Active adapters: none of 1 attached", timeout=SLOW)
+    expect_proof(page, answering)
+    if answering.weights:
+        expect(columns.nth(0).locator(".proof")).to_contain_text("Active adapters: none of 1 attached")
     page.get_by_role("button", name="Merge", exact=True).click()
     table = page.locator("#merge table")
     expect(table).to_contain_text("Largest logit difference, float32", timeout=SLOW)
@@ -155,8 +168,8 @@ def test_two_browsers_vote_blind_and_see_one_tally(open_tab: Callable[..., Page]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_is_wider_than_the_window(open_tab: Callable[..., Page], width: int) -> None:
+def test_nothing_is_wider_than_the_window(open_tab: Callable[..., Page], answering: Answering, width: int) -> None:
     page = open_tab(width=width)
     page.get_by_role("button", name="Ask all").click()
-    expect(page.locator("#answers .proof")).to_contain_text("It is the base", timeout=SLOW)
+    expect_proof(page, answering)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,8 +1,7 @@
-"""The embedded pair behind a real `transformers serve`: the same answers as on this machine, and what cannot be had."""
+"""The embedded pair behind real servers: the same answers as on this machine, and what each server does not give."""
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,19 +14,17 @@ from pipelines.errors import InputError
 from pipelines.messages import Message
 from pipelines.models import ModelManager
 from pipelines.settings import Settings
-from tests.serving import transformers_serve
+from tests.serving import SERVERS
 
 pytestmark = pytest.mark.slow
-QUESTIONS = ("What is the capital of France?", "Who wrote Hamlet?", "The largest planet is")
+QUESTIONS = ("What is the capital of France?", "Who wrote Hamlet?", "The largest planet is", "Grüße, 東京 🌍")
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with transformers_serve(tmp_path_factory.mktemp("serve"), port) as address:
-        yield address
+@pytest.fixture(scope="module", params=list(SERVERS))
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Name and address."""
+    with SERVERS[request.param](tmp_path_factory.mktemp("serve")) as url:
+        yield request.param, url
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +32,17 @@ def here() -> ModelManager:
     return ModelManager(Settings(device="cpu"))
 
 
-@pytest.fixture(params=["pocket", "studio/pocket-base,studio/pocket-instruct"], ids=["tokenizer here", "text alone"])
-def there(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> ModelManager:
-    return ModelManager(Settings(pair=request.param, endpoint=url, device="cpu", runs_dir=tmp_path))
+@pytest.fixture
+def there(served: tuple[str, str], tmp_path: Path) -> ModelManager:
+    """The tokenizer is here."""
+    return ModelManager(Settings(endpoint=served[1], device="cpu", runs_dir=tmp_path))
+
+
+@pytest.fixture
+def bare(served: tuple[str, str], tmp_path: Path) -> ModelManager:
+    """Known by nothing but the names that the server lists."""
+    pair = "studio/pocket-base,studio/pocket-instruct"
+    return ModelManager(Settings(pair=pair, endpoint=served[1], device="cpu", runs_dir=tmp_path))
 
 
 def last(values):
@@ -46,20 +51,17 @@ def last(values):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_greedy_answers_are_those_of_this_machine(here, there, question):
+def test_greedy_answers_are_those_of_this_machine(here, there, bare, question):
     for ask in (
         lambda manager: complete(manager, question, sampling=Sampling(40)),
         lambda manager: chat(manager, (Message("user", question),), sampling=Sampling(40)),
-        lambda manager: chat(manager, (Message("user", question),), "base", Sampling(40)),
     ):
-        mine, theirs = last(ask(here)), last(ask(there))
-        assert theirs.text == mine.text and theirs.stop_reason == mine.stop_reason
-        assert theirs.new_tokens == mine.new_tokens
-        assert all(token.probability is None and not token.alternatives for token in theirs.tokens)
+        mine = last(ask(here))
+        for theirs in (last(ask(there)), last(ask(bare))):
+            assert theirs.text == mine.text and theirs.stop_reason == mine.stop_reason
 
 
-def test_a_branch_goes_on_as_on_this_machine(here, url, tmp_path):
-    there = ModelManager(Settings(endpoint=url, device="cpu", runs_dir=tmp_path))
+def test_a_branch_goes_on_as_on_this_machine(here, there):
     for manager in (here, there):
         answer = last(chat(manager, (Message("user", QUESTIONS[0]),), sampling=Sampling(20)))
         ids = (*answer.prompt_ids, *(token.id for token in answer.tokens[:3]))
@@ -68,18 +70,36 @@ def test_a_branch_goes_on_as_on_this_machine(here, url, tmp_path):
         assert spelled(manager, "instruct", answer.prompt_ids)[-1] == ("<|assistant|>", True)
 
 
+def test_probabilities_are_those_of_this_machine_or_said_to_be_missing(here, there, served):
+    prompt = "The capital of France is"
+    if served[0] == "transformers serve":
+        with pytest.raises(InputError, match="gives no probabilities"):
+            next_tokens(there, prompt)
+        assert last(complete(there, prompt)).tokens[0].alternatives == ()
+        return
+    mine, theirs = next_tokens(here, prompt, k=8), next_tokens(there, prompt, k=8)
+    assert [token.id for token in theirs] == [token.id for token in mine]
+    assert [token.probability for token in theirs] == pytest.approx([token.probability for token in mine], rel=0.02)
+    for ask in (
+        lambda manager: complete(manager, prompt, sampling=Sampling(12)),
+        lambda manager: chat(manager, (Message("user", QUESTIONS[0]),), sampling=Sampling(12)),
+    ):
+        mine, theirs = last(ask(here)), last(ask(there))
+        for one, other in zip(mine.tokens, theirs.tokens, strict=False):
+            assert (other.id, other.text) == (one.id, one.text)
+            assert other.probability == pytest.approx(one.probability, rel=0.02, abs=1e-3)
+            assert len(other.alternatives) == 10
+
+
 def test_a_stopped_answer_frees_the_server(there):
     cancel = threading.Event()
     answers = complete(there, "The", sampling=Sampling(400, 1.0), cancel=cancel)
     next(answers)
     cancel.set()
     assert last(answers).stop_reason == "cancelled"
-    # The server writes one answer at a time: a stream that was not given up would keep this one waiting.
     assert last(complete(there, "The", sampling=Sampling(1))).new_tokens == 1
 
 
-def test_what_it_does_not_give_is_said(there):
-    with pytest.raises(InputError, match="gives no probabilities"):
-        next_tokens(there, "The")
+def test_weights_are_not_to_be_had(there):
     with pytest.raises(InputError, match="gives texts and no weights"), there.lease("base"):
         pass
