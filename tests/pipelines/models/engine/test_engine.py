@@ -178,7 +178,7 @@ class TestBudget:
 
     def test_who_waits_is_told_the_place_and_frees_it_by_leaving(self, tight, monkeypatch):
         studio, lease, _row = tight
-        monkeypatch.setattr(completion, "_SIGN_OF_LIFE", 0.0)
+        monkeypatch.setattr(completion, "SIGN_OF_LIFE", 0.0)
         step = LeanBatch.step
         monkeypatch.setattr(LeanBatch, "step", lambda batch: time.sleep(0.02) or step(batch))
         held = studio.engine.submit([(lease, Request([20 + n], NONE, 100)) for n in range(3)])
