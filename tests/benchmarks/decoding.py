@@ -84,6 +84,7 @@ def _rows(shape: str, folder: Path, batches: list[int], tokens: int, device: str
     manager = ModelManager(Settings(pair=f"{folder},{folder}", device=device))
     with manager.lease("base") as lease:
         plain = AutoModelForCausalLM.from_pretrained(folder, dtype=lease.model.dtype).to(device).eval()
+        plain.generation_config.eos_token_id = None  # neither stops before the last token
         generator = torch.Generator().manual_seed(1)
 
         def prompts(batch: int) -> torch.Tensor:
@@ -99,7 +100,6 @@ def _rows(shape: str, folder: Path, batches: list[int], tokens: int, device: str
                 produced = plain.generate(
                     ids.to(device),
                     attention_mask=torch.ones_like(ids).to(device),
-                    min_new_tokens=tokens,
                     max_new_tokens=tokens,
                     do_sample=False,
                     pad_token_id=0,

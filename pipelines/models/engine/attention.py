@@ -24,10 +24,11 @@ class NextTokens:
         lengths = slab.lengths[:count]
         self._longest = max(lengths) + 1
         device = slab.device
-        at = torch.tensor(lengths, device=device)
-        self._where = torch.arange(count, device=device) * slab.capacity + at
+        places = [slot * slab.capacity + length for slot, length in enumerate(lengths)]
+        self._where = torch.tensor(places, device=device)
         self._mask: torch.Tensor | None = None
         if min(lengths) + 1 < self._longest:
+            at = torch.tensor(lengths, device=device)
             hidden = torch.arange(self._longest, device=device) > at[:, None]
             self._mask = _additive(hidden, slab)[:, None, None]
 

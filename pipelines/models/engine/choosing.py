@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,9 @@ def choose_all(
 ) -> list[Token | InputError]:
     """A token for each row of logits (R, V), float32, as `choose` gives it; an error for a row of no numbers."""
     drawing = [row for row, request in enumerate(requests) if request.temperature > 0]
-    likeliest = logits.argmax(-1, keepdim=True)
-    finite: list[bool] = logits.gather(1, likeliest).isfinite()[:, 0].tolist()
-    ids: list[int] = likeliest[:, 0].tolist()
+    largest, likeliest = logits.max(-1)  # NaN is the largest number there is
+    ids: list[int] = likeliest.tolist()
+    finite = [math.isfinite(value) for value in largest.tolist()]
     drawn = _drawn(logits, [requests[row].temperature for row in drawing], drawing, generators) if drawing else []
     for row, token in zip(drawing, drawn, strict=True):
         ids[row] = token
