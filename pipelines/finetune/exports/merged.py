@@ -27,6 +27,8 @@ def merged_archive(run: RunDirectory, folder: Path, manager: ModelManager) -> Pa
     A run that trained every weight has nothing to merge: its model is returned. Raises InputError while the run has
     kept nothing, and where no copy of the base fits into the memory budget.
     """
+    import torch
+
     trained = kept_folder(run)
     if run.adapter is None:
         return adapter_archive(run, folder)
@@ -42,6 +44,9 @@ def merged_archive(run: RunDirectory, folder: Path, manager: ModelManager) -> Pa
         scale = max(float(one.abs().max()) for one in before)
         dtype = str(copy.model.dtype).removeprefix("torch.")
         target = Path(directory)
+        for weight in copy.model.parameters():
+            # In memory they are views of turned and fused ones (see engine/lean.py); a file holds each by itself.
+            weight.data = weight.data.clone(memory_format=torch.contiguous_format)
         copy.model.save_pretrained(target)
         copy.tokenizer.save_pretrained(target)
         for name, text in card_files(run, _note(run, largest, scale, dtype, ids)).items():
