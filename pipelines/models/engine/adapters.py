@@ -65,10 +65,12 @@ class AdapterMix:
     def __init__(self, adapters: Sequence[PackedAdapter | None], stacks: Stacks) -> None:
         import torch
 
-        places: dict[PackedAdapter, list[int]] = {}
+        # In an order that stays as rows come and go, so that the stacks are made again for other adapters only.
+        present = sorted({adapter for adapter in adapters if adapter is not None}, key=id)
+        places: dict[PackedAdapter, list[int]] = {adapter: [] for adapter in present}
         for token, adapter in enumerate(adapters):
             if adapter is not None:
-                places.setdefault(adapter, []).append(token)
+                places[adapter].append(token)
         distinct = tuple(places)
         device = stacks.device
         self._all = len(distinct) == 1 and len(places[distinct[0]]) == len(adapters)

@@ -35,6 +35,8 @@ class AnyBatch:
         self._token_bytes = _token_bytes(resident.model)
         self._mergeable = _keeps_keys_and_values(resident.model)
 
+    repeatable = False  # some layers' caches may have grown
+
     @property
     def rows(self) -> list[Row]:
         return [*self._rows, *self._waiting]

@@ -8,7 +8,6 @@ be as close as that to change places; in bfloat16 by some 1e-1, where they can.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,7 +116,8 @@ class Engine:
             self._drop(ticket)
         self._admit()
         for key in list(self._batches):
-            self._step(key)
+            if key in self._batches:
+                self._step(key)
 
     def _give_up(self, error: Exception) -> None:
         """End every request with this error, and begin anew."""
@@ -200,7 +200,8 @@ class Engine:
             self._fail(batch, error)
             return
         for each, token in zip(running, chosen, strict=True):
-            self._give(each, token)
+            if each.row in self._running:  # else its batch was given up while another row left
+                self._give(each, token)
 
     def _give(self, running: _Running, token: Token | InputError) -> None:
         ticket = running.ticket
@@ -217,19 +218,29 @@ class Engine:
             ticket.end(reason)
 
     def _fail(self, batch: Batch, error: Exception) -> None:
-        """A pass failed. Out of memory, the row that came last makes room for the others; else all of them end."""
-        rows = list(batch.rows)
-        newest = [each for each in self._running.values() if each.batch is batch][-1:]
-        lost = newest if _out_of_memory(error) else [self._running[row] for row in rows]
-        for running in lost:
-            self._leave(running)
-            running.ticket.end(error=_said(error))
+        """A pass failed. Out of memory, the row that came last makes room for the others, where the pass can be done
+        again; else all of them end."""
+        if not (batch.repeatable and _out_of_memory(error)):
+            self._discard(batch, error)
+            return
+        newest = [each for each in self._running.values() if each.batch is batch][-1]
+        self._leave(newest)
+        newest.ticket.end(error=_said(error))
 
     def _leave(self, running: _Running) -> None:
         del self._running[running.row]
-        # Memory may not suffice for what tidies up; the batch is then dropped with the rows that are left in it.
-        with contextlib.suppress(MemoryError):
+        try:
             running.batch.remove(running.row)
+        except Exception as error:  # memory may not suffice for what tidies up
+            self._discard(running.batch, error)
+        self._count()
+
+    def _discard(self, batch: Batch, error: Exception) -> None:
+        """End every row of a batch that cannot go on."""
+        self._batches = {key: other for key, other in self._batches.items() if other is not batch}
+        for running in [each for each in self._running.values() if each.batch is batch]:
+            del self._running[running.row]
+            running.ticket.end(error=_said(error))
         self._count()
 
     def _count(self) -> None:

@@ -38,7 +38,12 @@ class LeanBatch:
         self._stacks = Stacks(lean.device)
         self._mixed: tuple[tuple[PackedAdapter | None, ...], AdapterMix | None] = ((), None)
 
-    limit = MAX_ROWS
+    repeatable = True  # it writes to the same places again
+
+    @property
+    def limit(self) -> int:
+        """See `rows.Batch`."""
+        return MAX_ROWS
 
     @property
     def rows(self) -> list[Row]:

@@ -34,6 +34,8 @@ class Batch(Protocol):
     @property
     def rows(self) -> Sequence[Row]: ...
 
+    repeatable: bool  # whether a pass that failed can be done again: nothing was kept of it
+
     @property
     def limit(self) -> int:
         """Rows that it can have at once."""

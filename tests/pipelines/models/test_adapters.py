@@ -9,19 +9,8 @@ import pytest
 
 from pipelines.completion import Sampling, complete
 from pipelines.errors import InputError
-from pipelines.models import ModelManager
 from pipelines.models import resident as resident_module
 from tests.conftest import write_adapter
-
-
-@pytest.fixture
-def studio(tiny_pair):
-    """A manager, and three runs of the base: two of other ranks and targets, one with DoRA."""
-    runs = tiny_pair.base.parent / "runs"
-    write_adapter(tiny_pair.base, runs / "one" / "adapter", 1)
-    write_adapter(tiny_pair.base, runs / "two" / "adapter", 2, r=2, target_modules=["q_proj", "v_proj"])
-    write_adapter(tiny_pair.base, runs / "three" / "adapter", 3, use_dora=True)
-    return ModelManager(tiny_pair.settings)
 
 
 def logits(lease, ids=(0, 20, 30, 40)):
@@ -49,7 +38,7 @@ ROUNDING = 2e-5
 
 
 def test_each_adapter_gives_what_peft_gives(studio, tiny_pair):
-    for name in ("one", "two", "three"):
+    for name in ("one", "two", "dora"):
         expected = by_peft(tiny_pair.base, tiny_pair.base.parent / "runs" / name / "adapter")
         with studio.lease(f"run:{name}") as lease:
             assert (logits(lease) - expected).abs().max() < ROUNDING
@@ -61,7 +50,7 @@ def test_after_any_sequence_of_adapters_the_base_is_a_fresh_base_to_the_bit(stud
     with studio.fresh("base") as copy:
         expected = logits(copy)
     assert (expected - by_peft(tiny_pair.base, None)).abs().max() < ROUNDING
-    names = ["base", "run:one", "run:two", "run:three"]
+    names = ["base", "run:one", "run:two", "run:dora"]
     choose = random.Random(0)
     for _ in range(40):
         name = choose.choice(names)
@@ -72,7 +61,7 @@ def test_after_any_sequence_of_adapters_the_base_is_a_fresh_base_to_the_bit(stud
 
 
 def test_streams_of_base_and_adapters_from_many_threads_do_not_mix(studio):
-    names = ["base", "run:one", "run:two", "run:three", "base"]
+    names = ["base", "run:one", "run:two", "run:dora", "base"]
     sampling = Sampling(40)
 
     def answer(name):
@@ -113,7 +102,7 @@ def test_adapters_that_nobody_leases_make_room_and_the_last_one_too(studio, tiny
     monkeypatch.setattr(resident_module, "MAX_ADAPTERS", 1)
     with studio.fresh("base") as copy:
         expected = logits(copy)
-    for name in ("one", "two", "three", "one"):
+    for name in ("one", "two", "dora", "one"):
         with studio.lease(f"run:{name}") as lease:
             wanted = by_peft(tiny_pair.base, tiny_pair.base.parent / "runs" / name / "adapter")
             assert (logits(lease) - wanted).abs().max() < ROUNDING

@@ -11,22 +11,12 @@ import pytest
 from pipelines import completion
 from pipelines.decoding import stream
 from pipelines.errors import InputError
-from pipelines.models import ModelManager
 from pipelines.models.engine import Request
 from pipelines.models.engine import engine as engine_module
+from pipelines.models.engine.any_batch import AnyBatch
 from pipelines.models.engine.lean_batch import LeanBatch
-from tests.conftest import write_adapter
 
 NONE: frozenset[int] = frozenset()
-
-
-@pytest.fixture
-def studio(tiny_pair):
-    runs = tiny_pair.base.parent / "runs"
-    write_adapter(tiny_pair.base, runs / "one" / "adapter", 1)
-    write_adapter(tiny_pair.base, runs / "two" / "adapter", 2, r=2, target_modules=["q_proj", "v_proj"])
-    write_adapter(tiny_pair.base, runs / "dora" / "adapter", 3, use_dora=True)
-    return ModelManager(tiny_pair.settings)
 
 
 def read(ticket):
@@ -234,6 +224,44 @@ def test_out_of_memory_costs_the_newest_its_answer_and_nobody_else(studio, monke
         for ticket in tickets[3:]:
             with pytest.raises(InputError, match="the memory did not suffice"):
                 read(ticket)
+        assert len(read(lease.ask(Request([20], NONE, 5)))) == 5
+    assert idle(studio)
+
+
+def test_out_of_memory_in_the_middle_of_a_pass_of_transformers_ends_its_rows_and_no_other(studio, monkeypatch):
+    """Some layers' caches have grown by then: a second try would read a token twice."""
+    import torch
+
+    with studio.lease("run:dora") as dora, studio.lease("base") as base:
+        tickets = studio.engine.submit([(dora, Request([20 + n, 30], NONE, 40)) for n in range(3)])
+        for ticket in tickets:
+            ticket.take(5.0)
+
+        def short(batch):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(AnyBatch, "_next", short)
+            lean = base.ask(Request([20], NONE, 30))
+            for ticket in tickets:
+                with pytest.raises(InputError, match="the memory did not suffice"):
+                    read(ticket)
+            assert read(lean) == alone(base, lean.request)
+        assert read(dora.ask(tickets[0].request)) == alone(dora, tickets[0].request)
+    assert idle(studio)
+
+
+def test_rows_that_cannot_be_tidied_up_end_with_their_batch(studio, monkeypatch):
+    def short(batch, row):
+        raise RuntimeError("not enough memory")
+
+    with studio.lease("base") as lease:
+        with monkeypatch.context() as patched:
+            patched.setattr(LeanBatch, "remove", short)
+            brief, long = studio.engine.submit([(lease, Request([20], NONE, 2)), (lease, Request([21], NONE, 100))])
+            assert len(read(brief)) == 2
+            with pytest.raises(InputError, match="the memory did not suffice"):
+                read(long)
         assert len(read(lease.ask(Request([20], NONE, 5)))) == 5
     assert idle(studio)
 
