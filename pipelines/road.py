@@ -34,14 +34,21 @@ class RoadStage:
     exact: str
     sources: tuple[Source, ...]
 
+    @property
+    def dollars(self) -> float:
+        """The chapter's cost as a number, of a range its upper end: "$100–1,000" is 1000."""
+        most = self.chapter_cost.rpartition("–")[2].strip("$+").replace(",", "")
+        return float(most.rstrip("M")) * (1e6 if most.endswith("M") else 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class OwnStage:
-    """The same stage of the pocket pair, as its recipe measured it; sentences."""
+    """The same stage of the pocket pair, as its recipe measured it; sentences. seconds: of `cost`, as a number"""
 
     data: str
     cost: str
     ability: str
+    seconds: float = 0.0
 
 
 @cache
@@ -73,6 +80,7 @@ def own_road(notes: Mapping[str, Any] | None = None) -> dict[str, OwnStage]:
                 ("question_asks_on", "of bare questions continued with questions"),
                 ("question_answered", "answered"),
             ),
+            seconds,
         )
     if "sft" in notes:
         examples, seconds = notes["sft"]["examples"], notes["sft"]["seconds"]
@@ -84,6 +92,7 @@ def own_road(notes: Mapping[str, Any] | None = None) -> dict[str, OwnStage]:
                 ("plain", "of questions about things never asked in SFT answered right"),
                 ("stops", "stop by itself"),
             ),
+            seconds,
         )
     if "preferences" in notes:
         found = notes["preferences"]
@@ -93,6 +102,7 @@ def own_road(notes: Mapping[str, Any] | None = None) -> dict[str, OwnStage]:
             f"{_duration(found['seconds'])}{machine}",
             f"{100 * won_before:.0f} → {100 * won_after:.0f} % of held-out pairs won: the preferred answer is the "
             f"likelier. {100 * right_before:.0f} → {100 * right_after:.0f} % of held-out questions answered right.",
+            found["seconds"],
         )
     return own
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.architecture.records import Architecture, Dimensions, Kind, Weight
+from pipelines.building import BUILDING
 from pipelines.errors import InputError, unknown
 
 # A model on the meta device still costs its Python objects: these bounds keep one build within seconds.
@@ -36,7 +37,7 @@ def build_on_meta(config: Mapping[str, Any]) -> Any:
     try:
         parsed = AutoConfig.for_model(**fields)
         parsed = parsed.get_text_config()
-        with torch.device("meta"):
+        with BUILDING, torch.device("meta"):
             return AutoModelForCausalLM.from_config(parsed, dtype=torch.bfloat16, attn_implementation="eager")
     except InputError:
         raise

@@ -30,8 +30,9 @@ class LoRALinear(nn.Module):
     def __init__(self, linear: nn.Linear, r: int, alpha: float, std: float) -> None:
         super().__init__()
         self.linear = linear.requires_grad_(False)
-        self.A = nn.Parameter(torch.randn(r, linear.in_features) / math.sqrt(linear.in_features))
-        self.B = nn.Parameter(torch.randn(linear.out_features, r) * std)
+        dtype = linear.weight.dtype
+        self.A = nn.Parameter(torch.randn(r, linear.in_features, dtype=dtype) / math.sqrt(linear.in_features))
+        self.B = nn.Parameter(torch.randn(linear.out_features, r, dtype=dtype) * std)
         self.scaling = alpha / r
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

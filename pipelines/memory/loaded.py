@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.architecture import architecture
+from pipelines.building import BUILDING
 from pipelines.errors import InputError
 from pipelines.memory.quantization import model_bytes
 
@@ -59,22 +60,26 @@ def _load(folder: Path, quant: str, double_quant: bool) -> Any:
         )
     if options:
         options["device_map"] = {"": "cpu"}
-    with warnings.catch_warnings():
+    with BUILDING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **options)
 
 
 def _bytes_of(model: Any) -> int:
-    """Parameters, and what bitsandbytes keeps beside them to read them back."""
-    tensors = list(model.parameters())
+    return sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *constants_of(model)])
+
+
+def constants_of(model: Any) -> Iterator[Any]:
+    """The tensors that bitsandbytes keeps beside 4-bit and 8-bit weights, to read them back."""
     for module in model.modules():
         weight = getattr(module, "weight", None)
         state = getattr(weight, "quant_state", None)
         if state is not None:
-            tensors += [state.absmax, state.code]
+            yield from (state.absmax, state.code)
             if state.nested:
-                tensors += [state.state2.absmax, state.state2.code, state.offset]
-        scales = getattr(weight, "SCB", None)
-        if scales is not None:
-            tensors.append(scales)
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+                yield from (state.state2.absmax, state.state2.code, state.offset)
+        # The first pass moves the scales of 8-bit weights from the weight to its layer.
+        for holder in (weight, getattr(module, "state", None)):
+            scales = getattr(holder, "SCB", None)
+            if scales is not None:
+                yield scales

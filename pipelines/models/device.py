@@ -89,9 +89,19 @@ def choose_dtype(device: str, parameters: int) -> torch.dtype:
     return torch.bfloat16
 
 
-def weight_bytes(parameters: int, device: str) -> int:
-    """Bytes of so many parameters by the same rule, without torch; no device yet counts as a CPU."""
-    return parameters * (4 if device in ("", "cpu", "auto") and _in_float32(parameters) else 2)
+def weight_bytes(parameters: int, device: str, quant: str = "") -> int:
+    """Bytes of so many parameters by the same rule, without torch; no device yet counts as a CPU.
+
+    quant: `nf4` or `int8`: what they take at least, were all of them in linear layers
+    """
+    if quant:
+        return parameters // 2 if quant == "nf4" else parameters
+    return parameters * number_bytes(parameters, device)
+
+
+def number_bytes(parameters: int, device: str) -> int:
+    """Bytes of one weight of a model of so many parameters."""
+    return 4 if device in ("", "cpu", "auto") and _in_float32(parameters) else 2
 
 
 def _in_float32(parameters: int) -> bool:

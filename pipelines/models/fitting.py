@@ -24,7 +24,7 @@ _KEEPS_BASE = (True, False, None, "gaussian", "eva", "orthogonal")
 
 def read_adapter(folder: Path) -> dict[str, Any]:
     """The configuration of a LoRA adapter that can share a base. Raises InputError saying why one cannot."""
-    name = folder.name
+    name = called(folder)
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -42,6 +42,11 @@ def read_adapter(folder: Path) -> dict[str, Any]:
         raise InputError(f"'{name}' has no {WEIGHTS}", _WHERE, "Copy its folder again.")
     check_config(config)
     return config
+
+
+def called(folder: Path) -> str:
+    """How an adapter's folder is named to a person: that of a run lies in a folder called `adapter`."""
+    return folder.parent.name if folder.name == "adapter" else folder.name
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -66,8 +71,13 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def adapter_shapes(folder: Path) -> Shapes:
-    """Of the tensors of an adapter. Raises InputError for a file that is not safetensors."""
-    return shapes_of([folder / WEIGHTS], _WHERE)
+    """Of the tensors of an adapter. Raises InputError for a file that is not safetensors, or not all there."""
+    try:
+        return shapes_of([folder / WEIGHTS], _WHERE)
+    except InputError as error:
+        raise InputError(
+            f"the adapter in '{called(folder)}' cannot be read: {error.what}", _WHERE, error.advice
+        ) from None
 
 
 def misfit(adapter: Shapes, base: Shapes, title: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.models.download import cached_folder
-from pipelines.models.fitting import WEIGHTS, adapter_shapes, misfit, read_adapter
+from pipelines.models.fitting import WEIGHTS, adapter_shapes, called, misfit, read_adapter
+from pipelines.models.hub import limit_waiting
 from pipelines.models.spec import ModelSpec
 from pipelines.models.weights import model_shapes
 
@@ -66,14 +67,14 @@ class Foreign:
 
     def _spec(self, folder: Path, name: str, source: str) -> ModelSpec:
         try:
-            config = read_adapter(folder)
+            config, shapes = read_adapter(folder), adapter_shapes(folder)
         except InputError as error:
             # The folder of a Hub snapshot is called by its commit.
-            raise InputError(error.what.replace(f"'{folder.name}'", f"'{name}'"), _WHERE, error.advice) from None
+            raise InputError(error.what.replace(f"'{called(folder)}'", f"'{name}'"), _WHERE, error.advice) from None
         base = self._base(config.get("base_model_name_or_path"), name)
         found_at = base.folder or cached_folder(base)
         # Where the base is not here yet, the shapes are looked at when it is loaded.
-        if found_at is not None and (why := misfit(adapter_shapes(folder), model_shapes(found_at), base.title)):
+        if found_at is not None and (why := misfit(shapes, model_shapes(found_at), base.title)):
             raise InputError(f"the adapter '{name}' does not fit {base.title}: {why}", _WHERE, "Train it on this base.")
         return replace(
             base,
@@ -139,6 +140,7 @@ def _fetched(name: str) -> Path | None:
 
     if constants.HF_HUB_OFFLINE:
         return None
+    limit_waiting()
     try:
         hf_hub_download(name, CONFIG)
         return Path(snapshot_download(name, allow_patterns=_FILES))

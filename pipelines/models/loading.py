@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
+from pipelines.architecture import architecture
+from pipelines.building import BUILDING
 from pipelines.errors import InputError
-from pipelines.models.device import choose_dtype
+from pipelines.faults import is_out_of_memory
+from pipelines.memory.quantization import model_bytes, quantization_arguments
+from pipelines.models.device import choose_dtype, number_bytes, weight_bytes
 from pipelines.models.engine.lean import lean_model
 from pipelines.models.resident import Resident
 from pipelines.models.spec import ModelSpec
 
 _WHERE = "model"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-# transformers imports a model's code when it is first named; two threads at once can meet half a module.
-_reading = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a fork copies the lock, but not the thread that holds it
-    os.register_at_fork(after_in_child=_reading._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def load_model(spec: ModelSpec, folder: Path, parameters: int, device: str) -> Resident:
@@ -27,27 +25,49 @@ def load_model(spec: ModelSpec, folder: Path, parameters: int, device: str) -> R
     Raises InputError when the folder cannot be read or the memory does not suffice.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    dtype = choose_dtype(device, parameters)
     try:
-        with _reading:
+        with BUILDING:
             model = AutoModelForCausalLM.from_pretrained(
                 str(folder),
-                dtype=choose_dtype(device, parameters),
+                dtype=dtype,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                **_quantized(spec.quant, dtype, device),
             )
         model.requires_grad_(False)
-        model = model.to(device).eval()
+        model = (model if spec.quant else model.to(device)).eval()
         with torch.inference_mode():
             model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=device))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise InputError(f"'{spec.key}' does not fit in memory", _WHERE, "Choose a smaller model.") from error
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, MemoryError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise InputError(f"'{spec.key}' does not fit in memory", _WHERE, "Choose a smaller model.") from error
         advice = "It has to be a causal language model that transformers knows without remote code."
         raise InputError(f"'{spec.key}' cannot be loaded ({_first_line(error)})", _WHERE, advice) from error
     return Resident(spec, model, device, lean_model(model))
+
+
+def _quantized(quant: str, dtype: Any, device: str) -> dict[str, Any]:
+    """Keyword arguments of `from_pretrained`."""
+    if not quant:
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    setup = BitsAndBytesConfig(**quantization_arguments(str(dtype).removeprefix("torch."), quant))
+    return {"quantization_config": setup, "device_map": {"": device}}
+
+
+def needed_bytes(spec: ModelSpec, folder: Path, parameters: int, device: str) -> int:
+    """Bytes that the weights of `folder` will take in memory, of a quantized model with its constants."""
+    if not spec.quant:
+        return weight_bytes(parameters, device)
+    described = architecture((folder / "config.json").read_text(encoding="utf-8"))
+    counted = model_bytes(described, spec.quant, double_quant=True, dtype_bytes=number_bytes(parameters, device))
+    return counted.weights + counted.constants
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -60,9 +80,9 @@ def load_tokenizer(spec: ModelSpec, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        with _reading:
+        with BUILDING:
             return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # of a damaged file the tokenizers library raises an Exception of no kind
         raise InputError(
             f"the tokenizer of '{spec.key}' cannot be loaded ({_first_line(error)})",
             _WHERE,

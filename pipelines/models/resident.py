@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.building import BUILDING
 from pipelines.errors import InputError
+from pipelines.memory.loaded import constants_of
 from pipelines.models.engine.adapters import PackedAdapter, pack
 from pipelines.models.engine.lean import LeanModel
-from pipelines.models.fitting import adapter_shapes, misfit, read_adapter
+from pipelines.models.fitting import adapter_shapes, called, misfit, read_adapter
 from pipelines.models.mixture import Mixture, refusal
 from pipelines.models.spec import ModelSpec
 from pipelines.models.turns import FairLock
@@ -151,15 +153,16 @@ class Resident:
     def _check(self, folder: Path) -> None:
         """Raises InputError for what is no adapter of this model, before PEFT touches the module tree."""
         read_adapter(folder)
-        # Wrapped layers keep the model's own weight as `base_layer`.
-        own = {name.replace(".base_layer", ""): tuple(w.shape) for name, w in self.model.named_parameters()}
+        # Wrapped layers keep the model's own weight as `base_layer`; 4-bit weights are bytes that remember their shape.
+        own = {
+            name.replace(".base_layer", ""): tuple(getattr(getattr(weight, "quant_state", None), "shape", weight.shape))
+            for name, weight in self.model.named_parameters()
+        }
         if why := misfit(adapter_shapes(folder), own, self.spec.title):
             raise self._unfit(folder, f": {why}")
 
     def _unfit(self, folder: Path, why: str = "") -> InputError:
-        # A run's adapter lies in a folder called `adapter`, another one in a folder of its own name.
-        name = folder.parent.name if folder.name == "adapter" else folder.name
-        what = f"the adapter in '{name}' does not fit {self.spec.title}{why}"
+        what = f"the adapter in '{called(folder)}' does not fit {self.spec.title}{why}"
         return InputError(what, _WHERE, "Train it on this base.")
 
     def _read(self, folder: Path) -> Adapter:
@@ -170,10 +173,11 @@ class Resident:
         try:
             config = PeftConfig.from_pretrained(str(folder))
             config.inference_mode = True
-            if self._peft is None:
-                # The layers are put into self.model itself; the wrapper is kept for its switches only.
-                self._peft = PeftModel(self.model, config, adapter_name=name)
-            self._peft.load_adapter(str(folder), adapter_name=name, torch_device=self.device)
+            with BUILDING:
+                if self._peft is None:
+                    # The layers are put into self.model itself; the wrapper is kept for its switches only.
+                    self._peft = PeftModel(self.model, config, adapter_name=name)
+                self._peft.load_adapter(str(folder), adapter_name=name, torch_device=self.device)
         except Exception as error:  # PEFT raises RuntimeError, ValueError, KeyError … for a wrong shape or key
             self._forget(name)
             raise self._unfit(folder) from error
@@ -224,5 +228,5 @@ def _strip(model: Any) -> None:
 
 
 def _bytes_of(model: Any) -> int:
-    tensors = {tensor.data_ptr(): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    tensors = {tensor.data_ptr(): tensor for tensor in [*model.parameters(), *model.buffers(), *constants_of(model)]}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

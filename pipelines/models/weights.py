@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import InputError
 
+_AGAIN = "Copy or download it again."
 _MAX_HEADER = 100_000_000  # the limit of the reference reader
 
 
@@ -70,7 +72,11 @@ def is_complete(folder: Path) -> bool:
 def _shards(folder: Path, where: str) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            names = sorted({str(name) for name in listed.values()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"'{folder.name}' has no index that can be read", where, _AGAIN) from error
     else:
         names = sorted(path.name for path in folder.glob("*.safetensors"))
         if any("-of-" in name for name in names):  # an interrupted download
@@ -87,13 +93,20 @@ def _shards(folder: Path, where: str) -> list[Path]:
 
 
 def _header(file: Path, where: str) -> dict[str, dict]:
+    """Of one file that is all there. Raises InputError for one that is cut off, or something else."""
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if length > _MAX_HEADER:
                 raise ValueError("header too long")
             header = json.loads(stream.read(length))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file.name} is not a safetensors file", where, "Download it again.") from error
-    header.pop("__metadata__", None)
+            there = os.fstat(stream.fileno()).st_size
+        header.pop("__metadata__", None)
+        whole = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        if not all(isinstance(size, int) for tensor in header.values() for size in tensor["shape"]):
+            raise ValueError("a shape that is none")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(f"{file.name} is not a safetensors file", where, _AGAIN) from error
+    if there != whole:
+        raise InputError(f"{file.name} is damaged: it has {there:,} bytes and should have {whole:,}", where, _AGAIN)
     return header

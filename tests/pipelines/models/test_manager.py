@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
+from pipelines.architecture.extract import build_on_meta
 from pipelines.errors import InputError
+from pipelines.memory.loaded import measure_loaded
 from pipelines.models import Cancelled, ModelManager
 from pipelines.models import manager as manager_module
+from tests.conftest import TinyPair
 
 
 @pytest.fixture
@@ -202,3 +207,32 @@ def test_models_lists_the_running_pair_first_with_what_the_contract_names(tiny_p
     assert status[0].parameters > 0 and status[0].bytes == 4 * status[0].parameters
     assert "/" not in status[0].source
     assert any(row.key == "smollm2-135m-instruct" and row.parameters == 134_515_008 for row in status)
+
+
+def test_weights_keep_their_numbers_while_other_models_are_built(studio: ModelManager, tiny_pair: TinyPair) -> None:
+    """transformers sets torch's default dtype, which all threads share, while it makes a model."""
+    import torch
+
+    config = json.loads((tiny_pair.base / "config.json").read_text())
+    ended = threading.Event()
+
+    def build() -> None:
+        while not ended.is_set():
+            build_on_meta(config)
+
+    def weigh() -> None:
+        while not ended.is_set():
+            list(measure_loaded(tiny_pair.base))
+
+    with ThreadPoolExecutor(2) as others:
+        working = [others.submit(build), others.submit(weigh)]
+        try:
+            for _ in range(20):
+                with studio.fresh("run:one") as copy:
+                    kinds = {weight.dtype for weight in copy.model.parameters()}
+                assert kinds == {torch.float32}
+        finally:
+            ended.set()
+        for thread in working:
+            thread.result()
+    assert torch.get_default_dtype() == torch.float32
