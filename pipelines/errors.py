@@ -19,10 +19,16 @@ class InputError(ValueError):
         super().__init__(f"{where + ': ' if where else ''}{what}.{' ' + advice if advice else ''}")
 
 
-def unknown(value: str, allowed: Iterable[str], where: str) -> InputError:
+def shown(value: object) -> str:
+    """A value as a message names it: short, and a text in quotes."""
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def unknown(value: object, allowed: Iterable[str], where: str) -> InputError:
     """The error for a name that is not among `allowed`: it offers the nearest one, else the whole list."""
-    names = sorted(allowed)
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    names, text = sorted(allowed), str(value)[:80]
+    near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
     shown = ", ".join(names[:30])
     advice = f"Did you mean '{near[0]}'?" if near else f"Use one of: {shown}."
-    return InputError(f"'{value[:80]}' is not known", where, advice)
+    return InputError(f"'{text}' is not known", where, advice)

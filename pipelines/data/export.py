@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -11,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data.records import INFO, Problem
+from pipelines.tables import csv_text, plain_markdown
 
 _BATCH = 1_000
-# A spreadsheet runs a cell that begins so (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_parquet(lines: Path, output: Path) -> int:
@@ -54,17 +51,8 @@ _PLAIN = frozenset(("role", "content", "tool_calls"))
 
 def problems_csv(problems: Iterable[Problem]) -> str:
     """The problems as CSV for a spreadsheet: row, kind, what, advice."""
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(("row", "kind", "what", "advice"))
-    for problem in problems:
-        table.writerow((problem.row, *map(safe_cell, (INFO[problem.kind].title, problem.what, problem.advice))))
-    return text.getvalue()
-
-
-def safe_cell(text: str) -> str:
-    """The text as a spreadsheet shows it: one that would be run as a formula gets an apostrophe before it."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    rows = ((problem.row, INFO[problem.kind].title, problem.what, problem.advice) for problem in problems)
+    return csv_text(("row", "kind", "what", "advice"), rows)
 
 
 def data_card(
@@ -82,8 +70,9 @@ def data_card(
     licence: of the source as its publisher states it, or None
     """
     size = next((label for limit, label in _SIZES if kept < limit), "n>1T")
-    table = "\n".join(f"| {_cell(title)} | {_cell(value)} |" for title, value in facts)
-    reasons = "\n".join(f"| {_cell(title)} | {count:,} |" for title, count in dropped.items()) or "| nothing | 0 |"
+    table = "\n".join(f"| {plain_markdown(title)} | {plain_markdown(value)} |" for title, value in facts)
+    lines = (f"| {plain_markdown(title)} | {count:,} |" for title, count in dropped.items())
+    reasons = "\n".join(lines) or "| nothing | 0 |"
     return f"""---
 pretty_name: {json.dumps(f"{name}, cleaned", ensure_ascii=False)}
 task_categories:
@@ -97,14 +86,14 @@ configs:
     path: cleaned.jsonl
 ---
 
-# {_cell(name)}, cleaned
+# {plain_markdown(name)}, cleaned
 
 {kept:,} conversations in the `messages` format, out of {rows:,} rows in the format `{format}`.
 
 | | |
 | --- | --- |
 {table}
-| Licence of the source | {_cell(licence or "not stated; look before you publish")} |
+| Licence of the source | {plain_markdown(licence or "not stated; look before you publish")} |
 
 ## What was dropped
 
@@ -131,8 +120,3 @@ _SIZES = (
     (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"),
 )
-
-
-def _cell(text: str) -> str:
-    """Text for one cell of a Markdown table, or a heading: no markup, no line break."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -16,12 +16,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipelines.data.catalogue import dataset_catalogue, sample_path
 from pipelines.data.lesson import lesson_rows
 from pipelines.errors import InputError, unknown
+from pipelines.faults import FULL, MAKE_ROOM, cannot_write, is_disk_full
 from pipelines.messages import Message, parse_messages
 
 FOLDER = ".datasets"  # beside the runs, and no run itself
@@ -40,13 +42,21 @@ class Kept:
 
 @contextmanager
 def workspace(runs_dir: Path) -> Iterator[Path]:
-    """A folder on the store's disk for the files of one inspection, gone afterwards unless kept."""
-    root = _root(runs_dir)
-    folder = Path(tempfile.mkdtemp(prefix="incoming-", dir=root))
+    """A folder on the store's disk for the files of one inspection, gone afterwards unless kept.
+
+    Raises InputError where that disk is full, also by what is written into the folder.
+    """
+    folder: Path | None = None
     try:
+        folder = Path(tempfile.mkdtemp(prefix="incoming-", dir=_root(runs_dir)))
         yield folder
+    except OSError as error:
+        if is_disk_full(error):
+            raise InputError(FULL, "data", MAKE_ROOM) from error
+        raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep(runs_dir: Path, lines: Path, facts: dict[str, Any]) -> Kept:
@@ -129,9 +139,17 @@ def _converted(rows: Any, limit: int) -> list[tuple[Message, ...]]:
 
 
 def _root(runs_dir: Path) -> Path:
+    """Beside the runs; where nothing can be written there, in a folder that goes with this process."""
+    if cannot_write(runs_dir):
+        return Path(_elsewhere().name)
     root = runs_dir / FOLDER
     root.mkdir(parents=True, exist_ok=True)
     return root
+
+
+@cache
+def _elsewhere() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="studio-data-sets-")
 
 
 def _forget(root: Path, but: str) -> None:

@@ -78,13 +78,3 @@ def lora_arguments(config: FinetuneConfig) -> dict[str, Any]:
         "target_modules": names[0] if names == ["all-linear"] else names,
         **({"trainable_token_indices": list(config.trainable_tokens)} if config.trainable_tokens else {}),
     }
-
-
-def quantization_arguments() -> dict[str, Any]:
-    """Keyword arguments of `transformers.BitsAndBytesConfig` (Dettmers et al. 2023, section 3); dtypes by name."""
-    return {
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": True,
-        "bnb_4bit_compute_dtype": "bfloat16",
-    }

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from pipelines.errors import InputError
+from pipelines.errors import InputError, shown
 
 METHODS = ("lora", "full", "qlora")
 OBJECTIVES = ("sft", "dpo")
@@ -206,7 +206,7 @@ def _read(key: str, value: Any) -> Any:
         return _real(key, value)
     if key == "packing":
         if not isinstance(value, bool):
-            raise InputError(f"{_shown(value)} is neither true nor false", key)
+            raise InputError(f"{shown(value)} is neither true nor false", key)
         return value
     if key == "trainable_tokens":
         return _token_ids(value)
@@ -217,12 +217,12 @@ def _text(key: str, value: Any) -> str:
     if key == "target_modules" and isinstance(value, Sequence) and not isinstance(value, str):
         value = ",".join(str(part) for part in value)
     if not isinstance(value, str):
-        raise InputError(f"{_shown(value)} is not a text", key)
+        raise InputError(f"{shown(value)} is not a text", key)
     value, allowed = value.strip(), _TEXTS[key]
     if allowed is not None and value not in allowed:
-        raise InputError(f"{_shown(value)} is not possible", key, f"Use one of: {', '.join(allowed)}.")
+        raise InputError(f"{shown(value)} is not possible", key, f"Use one of: {', '.join(allowed)}.")
     if key == "target_modules" and not re.fullmatch(r"[\w.-]+(\s*,\s*[\w.-]+)*", value):
-        raise InputError(f"{_shown(value)} names no modules", key, "Write all-linear, or names like q_proj,v_proj.")
+        raise InputError(f"{shown(value)} names no modules", key, "Write all-linear, or names like q_proj,v_proj.")
     if key in ("model", "data") and not value:
         raise InputError("is empty", key)
     return value
@@ -230,7 +230,7 @@ def _text(key: str, value: Any) -> str:
 
 def _number(key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{_shown(value)} is not a number", key)
+        raise InputError(f"{shown(value)} is not a number", key)
     return value
 
 
@@ -238,7 +238,7 @@ def _whole(key: str, value: Any) -> int:
     low, high = _WHOLE[key]
     number = _number(key, value)
     if number != int(number) or not low <= number <= high:
-        raise InputError(f"{_shown(value)} is not possible", key, f"Use a whole number from {low} to {high}.")
+        raise InputError(f"{shown(value)} is not possible", key, f"Use a whole number from {low} to {high}.")
     return int(number)
 
 
@@ -248,7 +248,7 @@ def _real(key: str, value: Any) -> float:
     above = key in ("learning_rate", "epochs", "beta")
     if not low <= number <= high or (above and number == low):
         kind = "above" if above else "from"
-        raise InputError(f"{_shown(value)} is not possible", key, f"Use a number {kind} {low:g} up to {high:g}.")
+        raise InputError(f"{shown(value)} is not possible", key, f"Use a number {kind} {low:g} up to {high:g}.")
     return float(number)
 
 
@@ -287,7 +287,7 @@ def _prompts(value: Any) -> tuple[str, ...]:
 def _token_ids(value: Any) -> tuple[int, ...]:
     whole = isinstance(value, Sequence) and all(isinstance(one, int) and not isinstance(one, bool) for one in value)
     if not whole or len(value) > MAX_TRAINABLE_TOKENS or not all(0 <= one < 2**31 for one in value):
-        what = f"{_shown(value)[:60]} is no list of at most {MAX_TRAINABLE_TOKENS:,} token ids"
+        what = f"{shown(value)} is no list of at most {MAX_TRAINABLE_TOKENS:,} token ids"
         raise InputError(what, "trainable_tokens", "Leave it out: the studio fills it in where it helps.")
     return tuple(sorted(set(value)))
 
@@ -319,8 +319,3 @@ def _dpo_conflicts(config: FinetuneConfig) -> list[InputError]:
 def _together(faults: Sequence[InputError]) -> InputError:
     """One error that says all of them, each with its field."""
     return InputError(f"{len(faults)} settings cannot be used: " + " · ".join(str(fault) for fault in faults), "config")
-
-
-def _shown(value: Any) -> str:
-    text = str(value) if not isinstance(value, str) else f"'{value}'"
-    return text if len(text) <= 60 else text[:57] + "…"

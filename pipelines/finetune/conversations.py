@@ -12,13 +12,14 @@ from pipelines.finetune.rows import Row, Rows, in_training_order
 from pipelines.finetune.run import TrainedModel
 from pipelines.labels import IGNORE_INDEX, label
 from pipelines.messages import Message
+from pipelines.running_example import QUESTION
 from pipelines.templates import TemplateEntry, get_template, render, template_of
 
 # Answers may be this much longer than the longest reference before they are cut: a right one fits, a ramble does not.
 SPARE_TOKENS = 8
 MAX_NEW_TOKENS = (24, 128)  # smallest and largest limit
 # The chapter's own two questions; the other prompts of a run are held-out ones.
-CHAPTER_PROMPTS = ("What is the capital of France?", "What is photosynthesis?")
+CHAPTER_PROMPTS = (QUESTION, "What is photosynthesis?")
 HELDOUT_PROMPTS = 2
 
 # Of a preference pair: prompt, preferred answer, rejected answer; each answer with its end token.

@@ -6,9 +6,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.finetune.arguments import quantization_arguments, torch_dtype
+from pipelines.finetune.arguments import torch_dtype
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.run import TrainedModel
+from pipelines.memory.quantization import quantization_arguments
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -33,10 +34,11 @@ def load_base(model: TrainedModel, config: FinetuneConfig, device: str) -> PreTr
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    dtype = getattr(torch, torch_dtype(config, model.parameters, device))
-    options: dict[str, Any] = {"dtype": dtype, "revision": model.revision or None}
+    dtype = torch_dtype(config, model.parameters, device)
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "revision": model.revision or None}
     if config.method == "qlora":
-        options |= {"quantization_config": BitsAndBytesConfig(**quantization_arguments()), "device_map": {"": device}}
+        setup = BitsAndBytesConfig(**quantization_arguments(dtype))
+        options |= {"quantization_config": setup, "device_map": {"": device}}
     loaded = AutoModelForCausalLM.from_pretrained(model.source, **options)
     if config.method == "qlora":
         keep_trainable(loaded)

@@ -9,6 +9,7 @@ from html import escape
 
 from pipelines.axes import ends, number, scale, ticks
 from pipelines.finetune.view import RunView
+from pipelines.tables import csv_text
 
 COLUMNS = ("step", "loss", "learning_rate", "grad_norm", "heldout_loss", "accuracy", "win_rate")
 MAX_POINTS = 1000  # of one curve: a picture of 320 pixels shows no more
@@ -30,20 +31,21 @@ def losses_csv(seen: RunView) -> str:
     """
     points = {point.step: point for point in seen.points}
     heldout, looks = dict(seen.heldout), {look.step: look for look in seen.evals}
-    lines = [",".join(COLUMNS)]
+    rows = []
     for step in sorted({*points, *heldout, *looks}):
         point, look = points.get(step), looks.get(step)
-        values = (
-            step,
-            point and point.loss,
-            point and point.learning_rate,
-            point and point.grad_norm,
-            heldout.get(step, look and look.loss),
-            look and look.accuracy,
-            look and look.win_rate,
+        rows.append(
+            (
+                step,
+                point and point.loss,
+                point and point.learning_rate,
+                point and point.grad_norm,
+                heldout.get(step, look and look.loss),
+                look and look.accuracy,
+                look and look.win_rate,
+            )
         )
-        lines.append(",".join("" if value is None else str(value) for value in values))
-    return "\n".join(lines) + "\n"
+    return csv_text(COLUMNS, rows)
 
 
 def losses_json(seen: RunView) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipelines.finetune.arguments import lora_arguments
 from pipelines.finetune.config import FinetuneConfig
-from pipelines.finetune.run import write_atomically
+from pipelines.finetune.files import write_atomically
 from pipelines.models.device import choose_device
 from pipelines.stages import ASSETS
 

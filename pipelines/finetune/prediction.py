@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.finetune.arguments import torch_dtype
 from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.files import write_atomically
 from pipelines.finetune.measuring import ANSWERED, LARGE, NEW_TOKENS, SMALL, WIDTHS, Machine, cores, read_machine
 from pipelines.finetune.peak import checkpointed, memory_of
-from pipelines.finetune.run import RunDirectory, TrainedModel, write_atomically
+from pipelines.finetune.run import RunDirectory, TrainedModel
 from pipelines.finetune.shapes import Shapes
 
 if TYPE_CHECKING:

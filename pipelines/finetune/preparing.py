@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
+from pipelines.faults import writing
 from pipelines.finetune.config import SMALL_MODEL, FinetuneConfig
 from pipelines.finetune.conversations import answer_tokens
 from pipelines.finetune.disk import budget, check_room, needed
+from pipelines.finetune.files import append_line, link
 from pipelines.finetune.prediction import Prediction, predict
 from pipelines.finetune.rows import Rows, collect, trim
-from pipelines.finetune.run import ENDED, RunDirectory, TrainedModel, append_line, read_lines
+from pipelines.finetune.run import ENDED, RunDirectory, TrainedModel
 from pipelines.finetune.shapes import shapes_of
+from pipelines.models.fitting import adapter_shapes, read_adapter
 
 if TYPE_CHECKING:
     from pipelines.models import ModelManager, ModelSpec
 
-# What may differ between a run and the one it resumes: how long it goes on, and how it is looked at.
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ROW_FILES = ("train.jsonl", "heldout.jsonl", "taught.jsonl")
+# What may differ between a run and the one it resumes: how long it goes on, and how it is looked at.
 RESUMABLE = ("max_steps", "epochs", "resume_from")
 
 
@@ -77,20 +80,48 @@ def foresee(planned: Plan, runs_dir: Path, manager: ModelManager, device: str = 
     return replace(predict(planned.config, planned.model, shapes, runs_dir, device, done), disk=disk)
 
 
-def prepare_run(asked: FinetuneConfig, runs_dir: Path, manager: ModelManager, device: str = "auto") -> RunDirectory:
-    """Write the directory of a new run, with status queued. Raises InputError, and then leaves nothing behind."""
-    if asked.resume_from:
-        return _resume(asked, RunDirectory.open(runs_dir, asked.resume_from), runs_dir, manager)
+def prepare_run(
+    asked: FinetuneConfig,
+    runs_dir: Path,
+    manager: ModelManager,
+    device: str = "auto",
+    longest: float | None = None,
+) -> RunDirectory:
+    """Write the directory of a new run, with status queued. Raises InputError, and then leaves nothing behind.
+
+    A run that is resumed goes on from its last checkpoint that is whole.
+    longest: seconds that a run may take, as predicted; None is as long as it likes
+    """
+    with writing(runs_dir):
+        if asked.resume_from:
+            return _resume(asked, RunDirectory.open(runs_dir, asked.resume_from), runs_dir, manager, longest)
+        return _begin(asked, runs_dir, manager, device, longest)
+
+
+def _check(foreseen: Prediction, runs_dir: Path, longest: float | None) -> None:
+    """Raises InputError for a run that the disk has no room for, or that would keep the others waiting for too long."""
+    check_room(runs_dir, foreseen.disk, budget())
+    if longest is not None and foreseen.seconds is not None and foreseen.seconds > longest:
+        raise InputError(
+            f"this run would take {foreseen.seconds:,.0f} s, and in a public studio one may take {longest:,.0f} s",
+            "max_steps",
+            "Take fewer steps, or start a studio of your own.",
+        )
+
+
+def _begin(
+    asked: FinetuneConfig, runs_dir: Path, manager: ModelManager, device: str, longest: float | None
+) -> RunDirectory:
     planned = plan(asked, runs_dir, manager)
     foreseen = foresee(planned, runs_dir, manager, device)
-    check_room(runs_dir, foreseen.disk, budget())
+    _check(foreseen, runs_dir, longest)
     run = RunDirectory.create(runs_dir)
     try:
         planned.rows.write(run.path)
         if planned.start is not None:
             with run.folder("start") as folder:
                 for name in ADAPTER_FILES:
-                    _link(str(planned.start / name), str(folder / name))
+                    link(str(planned.start / name), str(folder / name))
         foreseen.write(run)
         run.configure(planned.config, planned.model, device)
         run.set_status("queued")
@@ -138,7 +169,11 @@ def _as_adapter(asked: FinetuneConfig, folder: Path) -> FinetuneConfig:
 
     PEFT writes out the full name of each module where there are few; what is counted and shown is their kinds.
     """
-    shape = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    shape = read_adapter(folder)
+    adapter_shapes(folder)  # read now, so that a damaged file is no failed run later
+    if lacks := {"r", "lora_alpha", "target_modules"} - shape.keys():
+        what = f"the adapter_config.json of '{asked.model}' does not say its {min(lacks)}"
+        raise InputError(what, "model", "Put a copy of the file back.")
     modules = shape["target_modules"]
     return replace(
         asked,
@@ -173,13 +208,19 @@ def _module_names(spec: ModelSpec, targets: str, method: str) -> str:
     return ",".join(found.names)
 
 
-def _resume(asked: FinetuneConfig, old: RunDirectory, runs_dir: Path, manager: ModelManager) -> RunDirectory:
+def _resume(
+    asked: FinetuneConfig, old: RunDirectory, runs_dir: Path, manager: ModelManager, longest: float | None
+) -> RunDirectory:
     """A new run that begins with the old one's rows, curve and last checkpoint."""
     if old.status() not in ENDED:
         raise InputError(f"run {old.id[:6]} is still {old.status()}", "resume_from", "Stop it first.")
     saved = old.checkpoints()
     if not saved:
-        raise InputError(f"run {old.id[:6]} has no checkpoint", "resume_from", "Start it again from the beginning.")
+        why = f"has no checkpoint that can be used: {damaged}" if (damaged := old.damaged()) else "has no checkpoint"
+        raise InputError(f"run {old.id[:6]} {why}", "resume_from", "Start it again from the beginning.")
+    lost = [name for name in ROW_FILES if not (old.path / name).is_file()]
+    if lost:
+        raise InputError(f"run {old.id[:6]} has lost its {lost[0]}", "resume_from", "Put a copy back, or start anew.")
     step, checkpoint = saved[-1]
     before = old.config
     fixed = [key for key, value in asked.changed().items() if key not in RESUMABLE and before.as_dict()[key] != value]
@@ -197,15 +238,15 @@ def _resume(asked: FinetuneConfig, old: RunDirectory, runs_dir: Path, manager: M
         )
     device, config = old.record["device"], replace(before, max_steps=steps, resume_from=old.id)
     foreseen = foresee(Plan(config, old.model, Rows.read(old.path)), runs_dir, manager, device, done=step)
-    check_room(runs_dir, foreseen.disk, budget())
+    _check(foreseen, runs_dir, longest)
     run = RunDirectory.create(runs_dir)
     try:
-        for name in ("train.jsonl", "heldout.jsonl", "taught.jsonl"):
+        for name in ROW_FILES:
             shutil.copy2(old.path / name, run.path / name)
         if old.start is not None:
-            shutil.copytree(old.start, run.path / "start", copy_function=_link)
+            shutil.copytree(old.start, run.path / "start", copy_function=link)
         # Hard links: the files of a checkpoint are never changed, and it may be gigabytes.
-        shutil.copytree(checkpoint, run.path / "resume", copy_function=_link)
+        shutil.copytree(checkpoint, run.path / "resume", copy_function=link)
         _copy_curve(old, run, step)
         foreseen.after(run.progress_before()[0]).write(run)
         run.configure(config, old.model, device)
@@ -223,14 +264,7 @@ def _copy_curve(old: RunDirectory, run: RunDirectory, step: int) -> None:
             append_line(run.path / "events.jsonl", event)
             seconds = max(seconds, event["seconds"])
             tokens = max(tokens, event.get("tokens", 0))
-    for sample in read_lines(old.path / "samples.jsonl"):
+    for sample in old.samples():
         if sample["step"] <= step:
             append_line(run.path / "samples.jsonl", sample)
     run.append("resumed", run=old.id, step=step, seconds=seconds, tokens=tokens)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copy2(source, target)

@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pipelines.errors import InputError
 from pipelines.finetune.view import RunView
-
-PER_VISITOR = 3  # runs of one visitor that wait or train at the same time
-LENGTH = 60  # runs that wait or train in the whole studio: a class of thirty, twice
+from pipelines.visiting import CLASSROOM, Limits
 
 
 class Visitors:
     """Whose runs have not ended. A visitor is the hash of a browser's session, or "" for who has none: no limit."""
 
-    def __init__(self, unfinished: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, unfinished: Callable[[], Sequence[str]], limits: Limits = CLASSROOM) -> None:
         """`unfinished`: gives the ids of the runs that wait or train."""
-        self._unfinished = unfinished
+        self._unfinished, self._limits = unfinished, limits
         self._whose: dict[str, str] = {}
         self._coming: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -31,15 +29,17 @@ class Visitors:
             unfinished = self._unfinished()
             self._whose = {run_id: who for run_id, who in self._whose.items() if run_id in unfinished}
             own = [run_id for run_id, who in self._whose.items() if who == visitor]
-            if visitor and len(own) + self._coming[visitor] >= PER_VISITOR:
+            of_one, length = self._limits.runs_of_one, self._limits.runs
+            if visitor and len(own) + self._coming[visitor] >= of_one:
+                many = "one run of yours waits or trains" if of_one == 1 else f"{of_one} runs of yours wait or train"
                 raise InputError(
-                    f"{PER_VISITOR} runs of yours wait or train already, which is as many as one visitor may have",
+                    f"{many} already, which is as many as one visitor may have",
                     "Start",
                     f"Wait until one has ended, or stop one ({', '.join(run_id[:6] for run_id in own) or 'starting'}).",
                 )
-            if len(unfinished) + self._coming.total() >= LENGTH:
+            if len(unfinished) + self._coming.total() >= length:
                 raise InputError(
-                    f"{LENGTH} runs wait or train in this studio already", "Start", "Try again when some have ended."
+                    f"{length} runs wait or train in this studio already", "Start", "Try again when some have ended."
                 )
             self._coming[visitor] += 1
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig, Pair
-from pipelines.finetune.run import read_lines, write_atomically
+from pipelines.finetune.files import read_lines, write_atomically
 from pipelines.messages import Message, as_dicts, parse_messages
 
 # Held-out rows are drawn with a seed of their own: two runs with different seeds are judged by the same questions.

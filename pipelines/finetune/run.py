@@ -2,33 +2,44 @@
 
 Order of writes, so that a kill at any moment leaves something true: rows and `config.json` come before the first
 event; an event is one line added by a single write; a folder (`adapter/`, `model/`) is filled under another name and
-renamed; a checkpoint counts once the event that names it is there. Readers skip a last line that is half written.
+renamed; a checkpoint counts once the event that names it is there, and its files are whole
+(`pipelines.finetune.checkpoints`). Readers skip lines that are half written or were damaged.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
+from pipelines.finetune.checkpoints import damage
 from pipelines.finetune.config import FinetuneConfig
+from pipelines.finetune.files import alone, append_line, link, read_lines, write_atomically
+from pipelines.finetune.pulse import Pulse, is_alive
 
 STATUSES = ("queued", "running", "stopped", "finished", "failed")
 ENDED = ("stopped", "finished", "failed")
 HEARTBEAT_SECONDS = 1.0
-# A worker that has not written for this long is gone, even where its process id cannot be asked about
-# (another machine). Far above the heartbeat: a swapping machine is slow, not dead.
-SILENT_SECONDS = 30.0
+# What each kind of event has besides kind and time; one that was damaged and lacks a part of it is passed over.
+_PARTS = {
+    "status": ("status",),
+    "phase": ("text",),
+    "resumed": ("step", "seconds", "tokens"),
+    "step": ("step", "loss", "tokens", "seconds"),
+    "heldout": ("step", "loss"),
+    "eval": ("step", "seconds"),
+    "checkpoint": ("step",),
+    "measured": tuple("device host cores memory baseline start stepping looking steps looks".split()),
+}
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -77,20 +88,30 @@ class RunDirectory:
 
     @classmethod
     def open(cls, runs_dir: Path, run_id: str) -> RunDirectory:
-        """The run of that id. Raises InputError where there is none; never leaves `runs_dir`."""
+        """The run of that id. Raises InputError where there is none, or it is damaged; never leaves `runs_dir`."""
         known = isinstance(run_id, str) and _ID.fullmatch(run_id) is not None
         if not known or not (runs_dir / run_id / "config.json").is_file():
             raise InputError(f"there is no run '{str(run_id)[:40]}'", "run_id", "Start one in Practice.")
+        if not _is_readable(runs_dir / run_id / "config.json"):
+            raise InputError(
+                f"the config.json of run {run_id[:6]} cannot be read",
+                "run_id",
+                "Put a copy of it back, or start a new run; the other runs are not concerned.",
+            )
         return cls(runs_dir / run_id)
 
     @classmethod
     def all(cls, runs_dir: Path) -> list[RunDirectory]:
-        """Every complete run, the newest first."""
+        """Every complete run, the newest first. One whose configuration is damaged is passed over."""
         if not runs_dir.is_dir():
             return []
-        found = [cls(path) for path in runs_dir.iterdir() if _ID.fullmatch(path.name)]
-        found = [run for run in found if (run.path / "config.json").is_file()]
-        return sorted(found, key=lambda run: (run.path / "config.json").stat().st_mtime, reverse=True)
+        found: list[tuple[float, RunDirectory]] = []
+        for path in runs_dir.iterdir():
+            # One may be deleted meanwhile.
+            with contextlib.suppress(OSError):
+                if _ID.fullmatch(path.name) and _is_readable(path / "config.json"):
+                    found.append(((path / "config.json").stat().st_mtime, cls(path)))
+        return [run for _, run in sorted(found, key=lambda each: each[0], reverse=True)]
 
     # Configuration and rows
 
@@ -126,22 +147,30 @@ class RunDirectory:
         append_line(self.path / "events.jsonl", {"kind": kind, "time": time.time(), **fields})
 
     def events(self) -> list[dict[str, Any]]:
-        return list(read_lines(self.path / "events.jsonl"))
+        """Every event that can be read, in the order of writing."""
+        return [event for event in read_lines(self.path / "events.jsonl") if _is_event(event)]
 
     def status(self) -> str:
-        """The last status written; it may be out of date where the worker was killed (see `is_dead`)."""
+        """The last status written; it may be out of date where the worker was killed (see `worker_alive`)."""
         statuses = [event["status"] for event in self.events() if event["kind"] == "status"]
         return statuses[-1] if statuses else "queued"
 
-    def set_status(self, status: str, error: str = "") -> None:
+    def set_status(self, status: str, error: str = "", seconds: float | None = None) -> None:
+        """`seconds`: since the run began to work, of a worker that ends it: it alone has a clock that never jumps."""
         if status not in STATUSES:
             raise ValueError(status)
-        self.append("status", status=status, **({"error": error} if error else {}))
+        told = {"error": error or None, "seconds": seconds}
+        self.append("status", status=status, **{key: value for key, value in told.items() if value is not None})
 
     def add_samples(self, step: int, answers: Sequence[tuple[str, str]]) -> None:
         """Add (prompt, text) pairs, answered after `step` steps."""
         for prompt, text in answers:
             append_line(self.path / "samples.jsonl", {"step": step, "prompt": prompt, "text": text})
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Every answer that can be read: step, prompt, text."""
+        lines = read_lines(self.path / "samples.jsonl")
+        return [line for line in lines if {"step", "prompt", "text"} <= line.keys()]
 
     def progress_before(self) -> tuple[float, int]:
         """(seconds, tokens) that the run this one resumes had worked and seen; zeros for a fresh run."""
@@ -152,18 +181,22 @@ class RunDirectory:
 
     def beat(self) -> None:
         """Say that the worker of this process is alive."""
-        pulse = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
-        write_atomically(self.path / "heartbeat.json", json.dumps(pulse))
+        write_atomically(self.path / "heartbeat.json", json.dumps(asdict(Pulse.of_this_process())))
+
+    def take(self) -> bool:
+        """Make this process the run's worker; False where another one has it.
+
+        Of several that ask in the same moment, such as the workers of two studios over one directory, one is told True.
+        """
+        with alone(self.path / "taking"):
+            if self.worker_alive():
+                return False
+            self.beat()
+            return True
 
     def worker_alive(self) -> bool:
         """Whether a worker has this run in hand, of whichever studio."""
-        try:
-            pulse = json.loads((self.path / "heartbeat.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        if pulse["host"] == socket.gethostname() and not process_alive(pulse["pid"]):
-            return False
-        return time.time() - pulse["time"] < SILENT_SECONDS
+        return is_alive(self.path / "heartbeat.json")
 
     def leave_to_others(self) -> None:
         """Say that this run is launched by hand: a studio that finds it waiting does not begin it."""
@@ -199,10 +232,24 @@ class RunDirectory:
         return self.path / "model" if (self.path / "model" / "config.json").is_file() else None
 
     def checkpoints(self) -> list[tuple[int, Path]]:
-        """(step, folder) of every checkpoint that was written to its end, oldest first."""
+        """(step, folder) of every checkpoint that was written to its end and is whole, oldest first."""
+        return [(step, folder) for step, folder in self._named() if not damage(folder, step)]
+
+    def damaged(self) -> str:
+        """What is wrong with the last checkpoint that is not whole, as part of a sentence; empty where all are."""
+        found = [(step, why) for step, folder in self._named() if folder.is_dir() and (why := damage(folder, step))]
+        return f"the checkpoint of step {found[-1][0]} is damaged ({found[-1][1]})" if found else ""
+
+    def _named(self) -> list[tuple[int, Path]]:
         steps = sorted({event["step"] for event in self.events() if event["kind"] == "checkpoint"})
-        found = [(step, self.path / "checkpoints" / f"checkpoint-{step}") for step in steps]
-        return [(step, folder) for step, folder in found if (folder / "trainer_state.json").is_file()]
+        return [(step, self.path / "checkpoints" / f"checkpoint-{step}") for step in steps]
+
+    def drop_half_checkpoint(self) -> None:
+        """Delete what was being written when the disk was full, which no event names: it only takes room."""
+        named = {folder.name for _, folder in self._named()}
+        for folder in (self.path / "checkpoints").glob("checkpoint-*"):
+            if folder.name not in named:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def keep_last_checkpoint(self) -> None:
         """Offer the adapter of the last checkpoint of a run that broke off, where it left none itself."""
@@ -216,7 +263,8 @@ class RunDirectory:
             "ref", "optimizer*", "scheduler*", "rng_state*", "trainer_state*", "training_args*"
         )
         with self.folder(name) as folder:
-            shutil.copytree(checkpoint, folder, ignore=skipped, dirs_exist_ok=True)
+            # Linked: the files of a checkpoint are never changed, and the disk may be what broke the run off.
+            shutil.copytree(checkpoint, folder, ignore=skipped, dirs_exist_ok=True, copy_function=link)
 
     def advice(self) -> str:
         """What a person can do about a run that broke off."""
@@ -239,52 +287,24 @@ class RunDirectory:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def process_alive(pid: int) -> bool:
-    """Whether a process of this machine runs. A zombie does not: its parent has only not looked yet."""
+@lru_cache(maxsize=4096)
+def _parses(path: Path, stamp: tuple[int, int]) -> bool:
+    """Whether a config.json of that state (time of change, size) says what a run is."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        FinetuneConfig.from_dict(record["config"])
+        TrainedModel(**record["base"])
+        return isinstance(record["model"], str) and float(record["created"]) > 0 and isinstance(record["device"], str)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    except PermissionError:
-        return True
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return True
-    return state not in ("Z", "X")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`, so that a reader sees the old text or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _is_readable(path: Path) -> bool:
+    """Raises OSError where there is no such file."""
+    state = path.stat()
+    return _parses(path, (state.st_mtime_ns, state.st_size))
 
 
-def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one JSON line in a single write, which other writers cannot tear apart.
-
-    A line that a killed writer left half is first ended: it must not swallow this one.
-    """
-    line = json.dumps(value, ensure_ascii=False) + "\n"
-    with path.open("ab+", buffering=0) as file:
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                line = "\n" + line
-        file.write(line.encode())
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file of lines; half-written lines are passed over, a missing file is empty."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return
-    for line in content.split(b"\n"):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            yield value
+def _is_event(event: Mapping[str, Any]) -> bool:
+    kind = event.get("kind")
+    return isinstance(kind, str) and "time" in event and all(part in event for part in _PARTS.get(kind, ()))

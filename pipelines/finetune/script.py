@@ -15,7 +15,6 @@ from typing import Any
 from pipelines.finetune.arguments import (
     dpo_arguments,
     lora_arguments,
-    quantization_arguments,
     sft_arguments,
     torch_dtype,
 )
@@ -23,6 +22,7 @@ from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.conversations import Example
 from pipelines.finetune.run import TrainedModel, is_folder
 from pipelines.finetune.self_contained import IMPORTS, unpack_lines
+from pipelines.memory.quantization import quantization_arguments
 from pipelines.messages import as_dicts
 
 DATA_FILE = "train.jsonl"
@@ -116,9 +116,9 @@ def training_script(config: FinetuneConfig, model: TrainedModel, device: str = "
         "",
     ]
     revision = ", revision=REVISION" if model.revision else ""
-    if quantized:
-        lines += source_call("quantization", "BitsAndBytesConfig", quantization_arguments())
     dtype = torch_dtype(config, model.parameters, device)
+    if quantized:
+        lines += source_call("quantization", "BitsAndBytesConfig", quantization_arguments(dtype))
     quantize = ", quantization_config=quantization" if quantized else ""
     lines += [
         f"tokenizer = AutoTokenizer.from_pretrained(MODEL{revision})",

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError
+from pipelines.faults import writing
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.disk import budget
 from pipelines.finetune.lent import LentWorker, check_length, time_machine
@@ -34,13 +30,14 @@ from pipelines.finetune.queue import Visitors, wait
 from pipelines.finetune.rows import collect
 from pipelines.finetune.run import ENDED, RunDirectory
 from pipelines.finetune.view import RunView, view
+from pipelines.finetune.warm import WarmWorker, how_it_ended
 from pipelines.models import zero_gpu
 from pipelines.settings import Settings
+from pipelines.visiting import limits_of
 
 if TYPE_CHECKING:
     from pipelines.models import ModelManager
 
-ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 10.0
 CLOSE_SECONDS = 4.0  # a service manager gives a process five or ten seconds before it kills it
 LISTED = 50
@@ -55,10 +52,12 @@ class FinetuneService:
         self._runs_dir = settings.runs_dir.resolve()
         self._queue: deque[str] = deque()
         self._working: dict[str, WarmWorker | LentWorker] = {}
+        self._untold: dict[str, str] = {}  # why runs failed whose directory takes no more words
         self._asked: dict[str, Context] = {}  # of the requests that started the runs, where a GPU is lent for them
         self._warm: WarmWorker | None = None
         self._change = threading.Condition()
-        self._visitors = Visitors(self._unfinished)
+        limits = limits_of(settings)
+        self._visitors, self._longest = Visitors(self._unfinished, limits), limits.run_seconds
         self._dispatcher: threading.Thread | None = None
         self._closed = False
 
@@ -75,8 +74,9 @@ class FinetuneService:
         with self._visitors.admit(visitor) as admitted:
             if zero_gpu.holds_none():
                 self._check_lent(asked)
-            run = prepare_run(asked, self._runs_dir, self._manager, self._settings.device)
+            run = prepare_run(asked, self._runs_dir, self._manager, self._settings.device, self._longest)
             admitted(run.id)
+            self._manager.owners.note(run.id, visitor)
             if zero_gpu.holds_none():
                 self._asked[run.id] = copy_context()
             self._enqueue(run.id)
@@ -94,20 +94,24 @@ class FinetuneService:
     def stop(self, run_id: str) -> str:
         """Ask the run to stop and wait until it has saved; returns its status then. Stopping twice is no error."""
         run = RunDirectory.open(self._runs_dir, run_id)
+        if (status := self._care(run)) in ENDED:
+            return status
         with self._change:
-            waiting = run_id in self._queue
-            if waiting:
-                self._queue.remove(run_id)
             # One that is to be launched by hand and was not yet has nobody else to end it.
-            waiting = waiting or (run.left_to_others and run.status() == "queued" and not run.worker_alive())
+            alone = run.left_to_others and run.status() == "queued" and not run.worker_alive()
+            waiting = alone or run_id in self._queue
             if waiting:
-                run.set_status("stopped")
+                with writing(self._runs_dir):
+                    run.set_status("stopped")
+                if run_id in self._queue:
+                    self._queue.remove(run_id)
         if not waiting:
-            run.ask_to_stop()
+            with writing(self._runs_dir):
+                run.ask_to_stop()
             limit = time.monotonic() + STOP_SECONDS
             while self._care(run) not in ENDED and time.monotonic() < limit:
                 time.sleep(0.05)
-        return run.status()
+        return self._care(run)
 
     def view(self, run_id: str) -> RunView:
         """The run where it stands. Raises InputError for an id that no run has."""
@@ -116,8 +120,9 @@ class FinetuneService:
         return self._seen(run)
 
     def list(self) -> list[RunView]:
-        """The newest runs first, at most fifty."""
-        runs = RunDirectory.all(self._runs_dir)[:LISTED]
+        """The newest runs that whoever is being served may be shown, newest first, at most fifty."""
+        lists = self._manager.owners.lists
+        runs = [run for run in RunDirectory.all(self._runs_dir) if lists(run.id)][:LISTED]
         for run in runs:
             self._care(run)
         seen: dict[str, RunView] = {}
@@ -128,6 +133,11 @@ class FinetuneService:
         return RunDirectory.open(self._runs_dir, run_id)
 
     # The life of the studio
+
+    def load(self) -> tuple[int, int]:
+        """How many runs wait, and how many this studio trains."""
+        with self._change:
+            return len(self._queue), len(self._working)
 
     def warm_up(self) -> None:
         """Take up what an earlier studio left, and start a worker that waits for the first run."""
@@ -155,7 +165,7 @@ class FinetuneService:
             self._change.notify_all()
         limit = time.monotonic() + CLOSE_SECONDS
         for run_id in working:
-            with contextlib.suppress(FileNotFoundError):  # deleted: its worker sees that, too
+            with contextlib.suppress(OSError):  # deleted, which its worker sees, too; or no room: it is cut off below
                 RunDirectory(self._runs_dir / run_id).ask_to_stop()
         for run_id, worker in working.items():
             try:
@@ -163,7 +173,9 @@ class FinetuneService:
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
-                self._care(RunDirectory(self._runs_dir / run_id))
+                run = RunDirectory(self._runs_dir / run_id)
+                if run.status() == "running":  # one that it had not begun stays in the queue for the next studio
+                    self._fail(run, "The studio was ended before the run had saved its last step.")
 
     # Behind it
 
@@ -185,7 +197,9 @@ class FinetuneService:
 
         def look(one: RunDirectory) -> RunView:
             if one.id not in read:
-                read[one.id] = view(one)
+                seen = view(one)
+                why = "" if seen.ended else self._untold.get(one.id, "")
+                read[one.id] = replace(seen, status="failed", error=why, phase="") if why else seen
             return read[one.id]
 
         with self._change:
@@ -211,13 +225,26 @@ class FinetuneService:
                 if self._closed:
                     return
                 run = RunDirectory(self._runs_dir / self._queue.popleft())
+                if self._is_settled(run):
+                    continue
                 try:
                     worker = self._hand_over(run)
                 except OSError as error:
-                    run.set_status("failed", f"No worker could be started: {error}. Close other programs first.")
+                    self._tell(run, f"No worker could be started: {error}. Close other programs first.")
                     continue
                 self._working[run.id] = worker
             threading.Thread(target=self._watch, args=(run, worker), name=f"run-{run.id[:6]}", daemon=True).start()
+
+    @staticmethod
+    def _is_settled(run: RunDirectory) -> bool:
+        """Whether another studio over the same directory has trained or stopped it since it was queued here."""
+        if run.status() != "queued":
+            return True
+        if not run.stop_asked or run.worker_alive():
+            return False
+        with contextlib.suppress(OSError):
+            run.set_status("stopped")
+        return True
 
     def _busy(self) -> int:
         """How many runs are being trained in this directory."""
@@ -248,10 +275,11 @@ class FinetuneService:
     def _watch(self, run: RunDirectory, worker: WarmWorker | LentWorker) -> None:
         """Wait for the worker's end, say why if it did not, and keep the next one ready."""
         code = worker.process.wait()
-        with contextlib.suppress(FileNotFoundError):  # a run that was deleted has nothing left to write into
+        with contextlib.suppress(OSError):  # a run that was deleted has nothing left to write into
             worker.keep_log(run.path / "worker.log")
-            if run.status() not in ENDED:
-                self._fail(run, _how_it_ended(code))
+        # One that lives is another studio's: of two workers that were given the run, ours came second.
+        if run.path.is_dir() and run.status() not in ENDED and not run.worker_alive():
+            self._fail(run, how_it_ended(code))
         with self._change:
             self._working.pop(run.id, None)
             if not self._closed and not self._queue:
@@ -273,75 +301,27 @@ class FinetuneService:
     def _care(self, run: RunDirectory) -> str:
         """The run's status, after marking it failed if it says that it runs and no worker has it."""
         status = run.status()
-        if status == "running" and run.id not in self._working and not run.worker_alive():
+        if status in ENDED or run.id in self._working:
+            return status
+        if why := self._untold.get(run.id):
+            self._tell(run, why)  # there may be room by now
+            return "failed"
+        if status == "running" and not run.worker_alive():
             with self._change:
                 if run.status() == "running":
                     self._fail(run, "The worker is gone: it was killed, or the machine was restarted.")
-            return run.status()
+            return "failed" if run.id in self._untold else run.status()
         return status
 
-    @staticmethod
-    def _fail(run: RunDirectory, what: str) -> None:
-        run.keep_last_checkpoint()
-        run.set_status("failed", f"{what} {run.advice()}")
-
-
-class WarmWorker:
-    """A worker process that imports what training needs and waits for the directory of a run.
-
-    measure: the device to be timed before it is ready, for which it calls `heard` with what it found; or empty
-    """
-
-    def __init__(self, measure: str = "", heard: Callable[[str], None] = lambda text: None) -> None:
-        self.ready, self._heard = threading.Event(), heard
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker does
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.finetune.worker", "--warm", *(["--measure", measure] if measure else [])],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            # A signal meant for the studio, such as Ctrl-C in its terminal, is not meant for a run.
-            start_new_session=True,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
-        )
-        threading.Thread(target=self._wait_for_ready, daemon=True).start()
-
-    def begin(self, path: Path) -> None:
-        """Hand it a run; it takes it up at once, or as soon as its imports are done."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{path}\n")
-        self.process.stdin.close()
-
-    def dismiss(self) -> None:
-        """Let it go; it has no run yet."""
-        assert self.process.stdin is not None
+    def _fail(self, run: RunDirectory, what: str) -> None:
         with contextlib.suppress(OSError):
-            self.process.stdin.close()
-        self.process.terminate()
+            run.keep_last_checkpoint()
+        self._tell(run, f"{what} {run.advice()}")
 
-    def keep_log(self, path: Path) -> None:
-        """Write what it said before it had a run of its own to write into: why its imports failed, if they did."""
-        if not path.exists():
-            self._log.seek(0)
-            path.write_bytes(self._log.read())
-        self._log.close()
-
-    def _wait_for_ready(self) -> None:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if line:
-            found = line.partition(" ")[2].strip()
-            if found:
-                with contextlib.suppress(OSError):  # no room for a few hundred bytes: runs are then not predicted
-                    self._heard(found)
-            self.ready.set()
-
-
-def _how_it_ended(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "The worker was killed (signal 9), most often because the machine ran out of memory."
-    if code < 0:
-        return f"The worker was ended by signal {-code}."
-    return f"The worker ended with status {code}; worker.log in the run's directory says more."
+    def _tell(self, run: RunDirectory, why: str) -> None:
+        """Write that it failed; where its directory takes no more words, keep them here until it does."""
+        try:
+            run.set_status("failed", why)
+            self._untold.pop(run.id, None)
+        except OSError:
+            self._untold[run.id] = why

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.prediction import Measured, Prediction
-from pipelines.finetune.run import ENDED, RunDirectory, read_lines
+from pipelines.finetune.run import ENDED, RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class RunView:
 
     place:   1 is the next in the queue; 0 where it does not wait
     wait:    seconds until its turn, as the runs before it are predicted; None where that cannot be said
-    seconds: since it began to work, without the wait
+    seconds: since it began to work, without the wait; by the worker's own clock up to its last event, since then by the
+        time of day, which may jump
     heldout: (step, loss) on the held-out rows; there before the look at the same step, which waits for the answers
     continues: name of the adapter that it trains further, or empty
     prediction, measured: what it was predicted to take, and what it took; the latter once it has trained
@@ -167,8 +168,8 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
     record, events = run.record, run.events()
     config = FinetuneConfig.from_dict(record["config"])
     status, error, phase = "queued", "", ""
-    began = ended = None
-    before = 0.0
+    seconds = counted_at = 0.0
+    counting = False
     points: dict[int, StepPoint] = {}
     evals: dict[int, EvalPoint] = {}
     heldout: dict[int, float] = {}
@@ -176,22 +177,20 @@ def view(run: RunDirectory, place: int = 0) -> RunView:
         kind = event["kind"]
         if kind == "status":
             status, error = event["status"], event.get("error", "")
-            began = event["time"] if status == "running" else began
-            ended = event["time"] if status in ENDED else None
+            counting, counted_at = status == "running", event["time"]
         elif kind == "phase":
             phase = event["text"]
-        elif kind == "resumed":
-            before = event["seconds"]
         elif kind == "step":
             points[event["step"]] = StepPoint(**_of(StepPoint, event))
         elif kind == "heldout":
             heldout[event["step"]] = event["loss"]
         elif kind == "eval":
             evals[event["step"]] = EvalPoint(**_of(EvalPoint, event))
-    samples = tuple(
-        Sample(line["step"], line["prompt"], line["text"]) for line in read_lines(run.path / "samples.jsonl")
-    )
-    seconds = before + (0.0 if began is None else (ended or time.time()) - began)
+        if "seconds" in event:
+            seconds, counted_at = event["seconds"], event["time"]
+    samples = tuple(Sample(line["step"], line["prompt"], line["text"]) for line in run.samples())
+    if counting:
+        seconds += max(0.0, time.time() - counted_at)
     return RunView(
         run_id=run.id,
         status=status,

@@ -11,6 +11,7 @@ forms do the same with the run's directory.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -23,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipelines.errors import InputError
+from pipelines.faults import FULL_SAID, UNTOLD, is_disk_full, is_out_of_memory
 from pipelines.finetune.measuring import forget_peak, resident_bytes
 from pipelines.finetune.processes import Reader, rank
 from pipelines.finetune.recorder import Clock
@@ -30,11 +32,10 @@ from pipelines.finetune.run import ENDED, HEARTBEAT_SECONDS, RunDirectory
 from pipelines.stages import ASSETS
 
 READY = "ready"
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0 when the run finished or was stopped, 1 when it failed."""
+    """Exit status 0 when the run finished or was stopped, 1 when it failed, UNTOLD when it could not even say so."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.finetune.worker", description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run", type=Path, metavar="DIR", help="the run's directory")
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not line:
         return 0
     run = RunDirectory(Path(line))
-    _write_to(run.path / "worker.log")
+    with contextlib.suppress(OSError):  # a full disk; that is for the run to say
+        _write_to(run.path / "worker.log")
     return work(run)
 
 
@@ -101,44 +103,62 @@ def work(run: RunDirectory) -> int:
     """
     clock, ended = Clock(run.progress_before()[0]), threading.Event()
     if rank() == 0:
-        if run.worker_alive():
-            print(f"{run.path}: another worker has this run", file=sys.stderr)
-            return 1
         if run.status() in ENDED:
             print(f"{run.path}: this run has ended; start one that resumes it", file=sys.stderr)
             return 1
-        run.beat()
+        try:
+            taken = run.take()
+        except OSError as error:
+            return _failed(run, error)
+        if not taken:
+            print(f"{run.path}: another worker has this run", file=sys.stderr)
+            return 1
         threading.Thread(target=_keep_beating, args=(run, ended), daemon=True).start()
     else:
         run = Reader(run.path)
     # A machine that shuts down, or a person who ends the process kindly, gets what a press on Stop gets.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: run.ask_to_stop())
-    run.set_status("running")
     try:
+        run.set_status("running")
         prepare()
         forget_peak()
         clock.baseline = resident_bytes()
         from pipelines.finetune.trainer import train
 
         status = train(run, clock)
-    except InputError as error:
-        run.set_status("failed", str(error))
-        return 1
+        run.set_status(status, seconds=clock.seconds())
     except BaseException as error:
-        traceback.print_exc()
-        run.set_status("failed", explain(error, run))
-        return 1
+        return _failed(run, error, clock.seconds())
     finally:
         ended.set()
-    run.set_status(status)
     return 0
+
+
+def _failed(run: RunDirectory, error: BaseException, seconds: float | None = None) -> int:
+    """Write why it ended, and offer what it has learned so far; returns the exit status."""
+    with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+        if not isinstance(error, InputError):
+            traceback.print_exc()
+    if rank() == 0:
+        if is_disk_full(error):
+            run.drop_half_checkpoint()
+        with contextlib.suppress(OSError):
+            run.keep_last_checkpoint()
+    try:
+        run.set_status("failed", str(error) if isinstance(error, InputError) else explain(error, run), seconds)
+    except OSError as unwritten:  # of a run that was deleted there is nothing to tell
+        _say_nothing_more()
+        return UNTOLD if is_disk_full(unwritten) else 1
+    return 1
 
 
 def explain(error: BaseException, run: RunDirectory) -> str:
     """A sentence on what happened and what to do, from an error that is not the person's."""
     text = str(error)
-    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+    if is_disk_full(error):
+        return f"{FULL_SAID} {run.advice()}"
+    if is_out_of_memory(error):
         return (
             "There was not enough memory. Use a smaller batch_size or max_length, or method qlora"
             f"{', and resume' if run.checkpoints() else ''}."
@@ -153,10 +173,19 @@ def _keep_beating(run: RunDirectory, ended: threading.Event) -> None:
     while not ended.wait(HEARTBEAT_SECONDS):
         try:
             run.beat()
-        except OSError:
+        except OSError:  # a full disk may have room again before the run writes anything
             if not run.path.exists():
                 os._exit(1)  # deleted: nobody can read what this run would still do
-            return  # the disk is full; the run itself will say so
+
+
+def _say_nothing_more() -> None:
+    """Let what is still printed go nowhere: a log on a full disk would turn the exit status into one of Python's."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(null, stream.fileno())
 
 
 def _write_to(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
+from pipelines.models.hub import limit_waiting, not_fetched
 from pipelines.models.loading import has_tokenizer
 from pipelines.models.spec import ModelSpec
 from pipelines.models.weights import is_complete
@@ -99,6 +100,7 @@ def _download(spec: ModelSpec, progress: Progress, cancelled: threading.Event) -
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
+    limit_waiting()
     try:
         # Asked first: where the Hub is out of reach, snapshot_download returns whatever part it finds in the cache.
         files = [file.rfilename for file in HfApi().model_info(spec.source).siblings or ()]
@@ -118,8 +120,7 @@ def _download(spec: ModelSpec, progress: Progress, cancelled: threading.Event) -
     except RepositoryNotFoundError as error:
         raise InputError(f"the Hub has no model '{spec.source}'", _WHERE, "Check the spelling.") from error
     except Exception as error:  # whatever the network stack raises; each version has its own
-        advice = "Check the connection, or use the pocket pair."
-        raise InputError(f"'{spec.source}' could not be downloaded ({type(error).__name__})", _WHERE, advice) from error
+        raise not_fetched(spec.source, error) from error
     if not is_complete(Path(folder)):
         raise InputError(f"'{spec.source}' did not come whole", _WHERE, "Try again: what is here is kept.")
     return Path(folder)

@@ -41,10 +41,10 @@ class Flights:
         self._shelf = shelf
         self._running: dict[str, Flight] = {}
 
-    def keys(self) -> tuple[str, ...]:
-        """What is being loaded."""
+    def under_way(self) -> dict[str, tuple[float, str]]:
+        """What is being loaded, how far each is (0 to 1), and what is being done."""
         with self._shelf.changed:
-            return tuple(self._running)
+            return {key: flight.progress for key, flight in self._running.items()}
 
     def borrow(
         self,

@@ -16,7 +16,7 @@ from pipelines.models.download import Progress, cached_tokenizer, locate
 from pipelines.models.engine import Engine
 from pipelines.models.flights import Flight, Flights
 from pipelines.models.lease import FreshLease, Lease
-from pipelines.models.loading import has_tokenizer, load_model, load_tokenizer
+from pipelines.models.loading import has_tokenizer, load_model, load_tokenizer, needed_bytes
 from pipelines.models.names import Names
 from pipelines.models.resident import Adapter, Resident
 from pipelines.models.shelf import Shelf
@@ -27,6 +27,7 @@ from pipelines.remote import ServedModel, Server
 from pipelines.remote.client import KEY, Client
 from pipelines.remote.vocabulary import Vocabulary
 from pipelines.settings import Settings
+from pipelines.visiting import Owners, limits_of
 
 _MAX_TOKENIZERS = 64  # kept; a tokenizer of a large vocabulary takes some 50 MiB
 
@@ -41,10 +42,12 @@ class ModelManager:
     def __init__(self, settings: Settings, patience: float = 20.0) -> None:
         self._settings = settings
         self._server = Server(Client(settings.endpoint, os.environ.get(KEY, ""))) if settings.endpoint else None
-        self._names = Names(settings, self._server)
+        self.owners = Owners(settings.public)
+        self._names = Names(settings, self._server, self.owners)
         self._shelf = Shelf(settings.memory_budget or devices.default_budget("cpu"), patience)
         self._flights = Flights(self._shelf)
-        self.engine = Engine(self._shelf)
+        limits = limits_of(settings)
+        self.engine = Engine(self._shelf, limits.answers_of_one, limits.asked_of_one)
         self._device = ""
         self._tokenizers: dict[str, Words] = {}
         self._vocabularies: dict[str, Vocabulary] = {}
@@ -62,7 +65,7 @@ class ModelManager:
         return self._names.resolve(name)
 
     def runs(self) -> list[ModelSpec]:
-        """The fine-tuned models that can be asked now, oldest first."""
+        """The fine-tuned models that whoever is being served may be shown, oldest first."""
         return self._names.runs()
 
     def personalities(self) -> list[ModelSpec]:
@@ -91,7 +94,7 @@ class ModelManager:
         machine."""
         shelf, load, server = self._shelf, self.engine.load, self._server
         asked = (server.client.shown, server.trouble) if server else ("", "")
-        return Gauge(self._device, shelf.used(), shelf.budget, self._flights.keys(), shelf.cached, *load, *asked)
+        return Gauge(self._device, shelf.used(), shelf.budget, self._flights.under_way(), shelf.cached, *load, *asked)
 
     def served(self, name: str) -> ServedModel | None:
         """The model as the endpoint answers for it; None for one that this machine answers for."""
@@ -203,10 +206,10 @@ class ModelManager:
         devices.load_libraries()
         self._settle_device()
         flight.report(0.05, "looking for the weights")
-        self._shelf.refuse_if_hopeless(spec.key, devices.weight_bytes(spec.parameters, self._device))
+        self._shelf.refuse_if_hopeless(spec.key, devices.weight_bytes(spec.parameters, self._device, spec.quant))
         folder = locate(spec, self._may_download(spec), flight.report, flight.cancelled)
         parameters = stored_weights(folder).parameters
-        need = devices.weight_bytes(parameters, self._device)
+        need = needed_bytes(spec, folder, parameters, self._device)
         self._shelf.reserve(spec.key, need, lambda: flight.report(0.1, "waiting for memory"))
         try:
             flight.report(0.8, "reading the weights")
@@ -281,5 +284,5 @@ def _status(spec: ModelSpec, sizes: dict[str, int], device: str) -> ModelStatus:
         source=spec.source,
         license=spec.license,
         resident=key in sizes,
-        bytes=sizes.get(key, devices.weight_bytes(spec.parameters, device)),
+        bytes=sizes.get(key, devices.weight_bytes(spec.parameters, device, spec.weights.quant)),
     )

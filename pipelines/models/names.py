@@ -17,27 +17,33 @@ from typing import Any
 
 from pipelines.errors import InputError, unknown
 from pipelines.models.catalogue import adapters, pairs
+from pipelines.models.fitting import read_adapter
 from pipelines.models.foreign import CONFIG, Foreign, is_model
 from pipelines.models.served import at_endpoint, others
-from pipelines.models.spec import ModelSpec, Pair, Role
+from pipelines.models.spec import ModelSpec, Pair, Quant, Role
 from pipelines.models.weights import is_complete, stored_weights
 from pipelines.remote import Server
 from pipelines.settings import Settings
+from pipelines.visiting import Owners
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _WHERE = "model"
+QUANTS = {"nf4": "NF4", "int8": "int8"}
 _FRESH = 0.5  # seconds that a list of runs is good for
 
 
 class Names:
-    """The models this studio knows by name. `server`: what answers at the endpoint of the settings, if anything.
+    """The models this studio knows by name; any of them quantized by its name and `@nf4` or `@int8`.
+
+    server: what answers at the endpoint of the settings, if anything
 
     Raises InputError when the pair of the settings cannot be used: a wrong `--pair` is found at start.
     """
 
-    def __init__(self, settings: Settings, server: Server | None = None) -> None:
+    def __init__(self, settings: Settings, server: Server | None = None, owners: Owners | None = None) -> None:
         self._settings, self._server = settings, server
+        self._owners = owners or Owners(settings.public)
         self._known = {spec.key: spec for pair in pairs() for spec in (pair.base, pair.instruct)}
         self._known |= {spec.key: spec for spec in adapters()}
         self._adapters: dict[str, Path] = {}
@@ -59,17 +65,21 @@ class Names:
         name = name.strip()
         if name in ("base", "instruct"):
             return self.pair.base if name == "base" else self.pair.instruct
-        if name.startswith("run:"):
+        if name.startswith("run:") and "@" not in name:
             return self._run(name.removeprefix("run:"))
         known = self._known | self._folders() | self._served()
         if name in known:
             return known[name]
+        plain, at, quant = name.rpartition("@")
+        if at:
+            return quantized(self.resolve(plain), quant)
         foreign = self._foreign.folders()
         if name in foreign:
             return _or_raise(foreign[name])
         if HUB_ID.fullmatch(name):
             return self._hub(name)
-        raise unknown(name, [*known, *foreign, "base", "instruct", *(spec.key for spec in self.runs())], _WHERE)
+        # Runs are not offered in their place: in a public studio their ids are what opens them.
+        raise unknown(name, [*known, *foreign, "base", "instruct"], _WHERE)
 
     def all(self) -> list[ModelSpec]:
         """The running pair, its runs, what the endpoint has, the folders, then the rest of the catalogue."""
@@ -78,17 +88,19 @@ class Names:
         return list((found | {key: spec for key, spec in self._known.items() if key not in found}).values())
 
     def runs(self) -> list[ModelSpec]:
-        """The fine-tuned models that can be asked now, oldest first; runs without weights are passed over."""
+        """The fine-tuned models that whoever is being served may be shown and ask now, oldest first; runs without
+        weights are passed over."""
         now = time.monotonic()
         # Every open page asks for this list every few seconds, and it reads two files of each run.
         if now - self._listed[0] > _FRESH:
             self._listed = now, list(self._find_runs())
-        return self._listed[1]
+        return [spec for spec in self._listed[1] if self._owners.lists(spec.key.removeprefix("run:"))]
 
     def personalities(self) -> list[ModelSpec]:
         """The adapters that ship with the studio for the base of the running pair."""
-        served = self._served()
-        return [served.get(spec.key, spec) for spec in adapters() if spec.weights.key == self.pair.base.key]
+        served, base = self._served(), self.pair.base
+        shipped = [quantized(spec, base.quant) if base.quant else spec for spec in adapters()]
+        return [served.get(spec.key, spec) for spec in shipped if spec.weights.key == base.key]
 
     def foreign(self) -> list[ModelSpec]:
         """The adapters of the models directory that fit the running pair, and what else the endpoint answers for."""
@@ -115,6 +127,11 @@ class Names:
 
     def _running_pair(self, text: str) -> Pair:
         catalogue = {pair.key: pair for pair in pairs()}
+        key, at, quant = text.rpartition("@")
+        if at and key in catalogue:
+            plain = catalogue[key]
+            base, instruct = (quantized(spec, quant, "--pair") for spec in (plain.base, plain.instruct))
+            return self._asked_where(Pair(text, f"{plain.title} ({QUANTS[base.quant]})", base, instruct))
         if text in catalogue:
             return self._asked_where(catalogue[text])
         names = [part.strip() for part in text.split(",")]
@@ -147,6 +164,9 @@ class Names:
         folder = Path(name).expanduser()
         if folder.is_dir():
             return folder_spec(folder, folder.name, where="--pair")
+        plain, at, quant = name.rpartition("@")
+        if at:
+            return quantized(self._operator_model(plain), quant, "--pair")
         if HUB_ID.fullmatch(name):
             return _hub_spec(name)
         if self._settings.endpoint:
@@ -216,11 +236,12 @@ class Names:
         found_at = record.get("source") if isinstance(record, dict) else None
         recorded = _read(adapter / "adapter_config.json").get("base_model_name_or_path")
         for trained_on in (found_at, recorded):
-            for spec in [*self._known.values(), *self._folders().values()]:
+            for spec in [self.pair.base, self.pair.instruct, *self._known.values(), *self._folders().values()]:
                 if isinstance(trained_on, str) and is_model(spec, trained_on):
                     return spec
         origin = self._trained_from(run)
         if origin is None:
+            read_adapter(adapter)  # where its own file cannot be read, that is why
             raise InputError(
                 f"the base of run '{run.name}' is not known here", _WHERE, "Start the studio with its pair."
             )
@@ -235,6 +256,23 @@ class Names:
             return self.resolve(name)
         except InputError:
             return None
+
+
+def quantized(spec: ModelSpec, quant: str, where: str = _WHERE) -> ModelSpec:
+    """The same model with its linear layers in `quant`, as a model of its own beside the other; an adapter over a base
+    that is. Raises InputError for a quantization that nobody knows.
+    """
+    if quant not in QUANTS:
+        raise unknown(quant, QUANTS, f"{where}: the quantization after @")
+    if spec.remote:
+        raise InputError(f"'{spec.key}' is answered for by the endpoint", where, "How it is kept is decided there.")
+    if spec.quant:
+        raise InputError(f"'{spec.key}' is quantized already", where, f"Leave @{quant} out.")
+    kept: Quant = "nf4" if quant == "nf4" else "int8"
+    named = replace(spec, key=f"{spec.key}@{kept}", title=f"{spec.title} ({QUANTS[kept]})", quant=kept)
+    if spec.adapter is None or spec.base is None or spec.base.quant:
+        return named
+    return replace(named, base=quantized(spec.base, quant, where))
 
 
 def folder_spec(folder: Path, key: str, where: str = _WHERE, role: Role = "model") -> ModelSpec:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Role = Literal["base", "instruct", "adapter", "fine-tuned", "model"]
+Quant = Literal["nf4", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class ModelSpec:
     template:   key of its chat template in the catalogue of templates; "" when only its own is known
     base:       the model whose weights an adapter runs on
     adapter:    folder of `adapter_config.json` and `adapter_model.safetensors`
+    quant:      how its linear layers are kept in memory, by bitsandbytes; "": in the dtype it runs in
     served:     its name at the endpoint, where one answers for it; may be listed there under another path
     """
 
@@ -37,6 +40,7 @@ class ModelSpec:
     gated: bool = False
     base: ModelSpec | None = None
     adapter: Path | None = None
+    quant: Quant | Literal[""] = ""
     served: str = ""
 
     @property
@@ -80,6 +84,7 @@ class Gauge:
     """The state of the manager for a status line. `device` is "" until the libraries are loaded.
 
     used, budget, caches: bytes; caches of running answers are a part of `used`
+    loading:              key → how far it is, from 0 to 1, and what is being done
     answering, waiting:   answers that are being written, and that wait for room
     server, trouble:      host and port of the endpoint, if any, and why it cannot be asked now; "" when it can
     """
@@ -87,7 +92,7 @@ class Gauge:
     device: str
     used: int
     budget: int
-    loading: tuple[str, ...]
+    loading: Mapping[str, tuple[float, str]]
     caches: int = 0
     answering: int = 0
     waiting: int = 0

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.finetune.arguments import lora_arguments, quantization_arguments, sft_arguments, torch_dtype
+from pipelines.finetune.arguments import lora_arguments, sft_arguments, torch_dtype
 from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.conversations import Example, Examples
 from pipelines.finetune.exports.archive import Content, base_name, fits, tool_archive
@@ -23,6 +23,7 @@ from pipelines.finetune.exports.yaml_text import yaml_text
 from pipelines.finetune.loading import load_base
 from pipelines.finetune.run import RunDirectory
 from pipelines.finetune.script import TEMPLATE_FILE
+from pipelines.memory.quantization import quantization_arguments
 from pipelines.models.device import choose_device
 
 VERSION = "0.19.0"
@@ -121,11 +122,11 @@ def _adapter(config: FinetuneConfig) -> dict[str, Any]:
     else:
         adapter["lora_target_modules"] = config.target_modules.split(",")
     if config.method == "qlora":
-        quantization = quantization_arguments()
+        # Axolotl computes in the dtype of the run by itself.
+        quantization = quantization_arguments("bfloat16")
+        del quantization["bnb_4bit_compute_dtype"]
         adapter["load_in_4bit"] = quantization.pop("load_in_4bit")
-        adapter["bnb_config_kwargs"] = {
-            key: value for key, value in quantization.items() if key != "bnb_4bit_compute_dtype"
-        }
+        adapter["bnb_config_kwargs"] = quantization
     return adapter
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from pipelines.data.catalogue import dataset_catalogue, sample_rows
-from pipelines.data.export import data_card, problems_csv, safe_cell, write_parquet
+from pipelines.data.export import data_card, problems_csv, write_parquet
 from pipelines.data.inspection import inspect
 from pipelines.data.records import Kind, Problem, RawRow
 from pipelines.data.script import cleaning_script, ranges
@@ -34,10 +35,9 @@ def test_parquet_holds_the_conversations_and_everything_else_as_json(tmp_path: P
     assert json.loads(second["tool_calls"][1]) == call["tool_calls"]
 
 
-@pytest.mark.parametrize("text", ["=cmd|'/c calc'!A0", "+1", "-1", "@SUM(A1)", "\tx"])
-def test_a_cell_that_a_spreadsheet_would_run_is_defused(text: str) -> None:
-    assert safe_cell(text) == f"'{text}"
-    assert f"\"'{text}" in problems_csv([Problem(1, Kind.EMPTY, text + ",", "")]) or "'" in safe_cell(text)
+def test_the_problems_as_csv_have_a_line_each_with_what_to_do() -> None:
+    rows = list(csv.DictReader(problems_csv([Problem(1, Kind.EMPTY, "nothing, at all", "take it out")]).splitlines()))
+    assert [(row["row"], row["what"], row["advice"]) for row in rows] == [("1", "nothing, at all", "take it out")]
 
 
 def test_the_card_is_a_card_of_the_hub_and_names_what_was_dropped() -> None:
@@ -46,6 +46,13 @@ def test_the_card_is_a_card_of_the_hub_and_names_what_was_dropped() -> None:
     parsed = yaml.safe_load(head)
     assert parsed["size_categories"] == ["n<1K"] and parsed["pretty_name"] == "My | data\n# x, cleaned"
     assert "| empty answer | 10 |" in body and "My \\| data # x" in body
+
+
+def test_a_name_is_no_markup_of_the_card() -> None:
+    name = "<img src=x> ![a](//elsewhere/a.png) [b](javascript:c) `d`"
+    body = data_card(name, "alpaca", 1, 1, {name: 1}, [(name, name)], name).split("---", 2)[2]
+    assert body.count(r"&lt;img src=x> !\[a\](//elsewhere/a.png) \[b\](javascript:c) \`d\`") == 5
+    assert not [mark for mark in ("<", "![", " [b") if mark in body]
 
 
 def test_ranges_are_the_same_set() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.data import lesson
-from pipelines.finetune import FinetuneService
+from pipelines.finetune import FinetuneService, RunDirectory
 from pipelines.models import ModelManager
 from pipelines.settings import Settings
 
@@ -32,6 +32,21 @@ def capital_rows() -> list[dict[str, object]]:
         }
         for land, city in zip(LANDS, CITIES, strict=True)
     ]
+
+
+def write_checkpoint(run: RunDirectory, step: int) -> Path:
+    """The files that a trainer leaves, tiny ones; without the event that makes them count."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder = run.path / "checkpoints" / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    save_file({"a": torch.full((1000,), float(step))}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text("{}")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({"a": torch.zeros(1000)}, folder / name)
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from pipelines.finetune.config import FinetuneConfig
 from pipelines.finetune.launching import launch_commands
 from pipelines.finetune.preparing import prepare_run
 from pipelines.finetune.run import RunDirectory
-from pipelines.finetune.service import ROOT
+from pipelines.finetune.warm import ROOT
 from pipelines.models import ModelManager
 
 STEPS = 6

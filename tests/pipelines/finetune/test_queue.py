@@ -7,8 +7,11 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.finetune.prediction import Prediction
-from pipelines.finetune.queue import LENGTH, PER_VISITOR, Visitors, rest, wait
+from pipelines.finetune.queue import Visitors, rest, wait
+from pipelines.visiting import CLASSROOM, PUBLIC
 from tests.components.widgets.test_runs import run_view
+
+PER_VISITOR, LENGTH = CLASSROOM.runs_of_one, CLASSROOM.runs
 
 
 def start(visitors, run_id, visitor):
@@ -27,6 +30,13 @@ def test_a_visitor_has_so_many_runs_and_is_told_which():
     start(visitors, "d" * 16, "")
     running.pop()  # it ended
     start(visitors, "c" * 16, "anna")
+
+
+def test_one_run_at_a_time_is_said_as_one():
+    visitors = Visitors(lambda: ["0" * 16], PUBLIC)
+    start(visitors, "0" * 16, "anna")
+    with pytest.raises(InputError, match=r"one run of yours waits or trains already.*stop one \(000000\)"):
+        start(visitors, "f" * 16, "anna")
 
 
 def test_nobody_in_particular_is_not_limited_but_the_studio_is():

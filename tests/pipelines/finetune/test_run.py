@@ -8,8 +8,11 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.finetune.config import FinetuneConfig
-from pipelines.finetune.run import RunDirectory, TrainedModel, append_line, process_alive, read_lines
+from pipelines.finetune.files import append_line, read_lines
+from pipelines.finetune.pulse import process_alive
+from pipelines.finetune.run import RunDirectory, TrainedModel
 from pipelines.finetune.view import view
+from tests.pipelines.finetune.conftest import write_checkpoint
 
 MODEL = TrainedModel("tiny", "/somewhere/tiny", "tiny", parameters=1000)
 
@@ -59,7 +62,7 @@ def test_a_line_after_a_half_written_one_is_not_swallowed(run):
 
 def test_many_writers_do_not_tear_each_others_lines(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from pipelines.finetune.run import append_line\n"
+        "import sys; from pathlib import Path; from pipelines.finetune.files import append_line\n"
         "for n in range(200): append_line(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n, 'text': 'x' * 500})"
     )
     path = tmp_path / "lines.jsonl"
@@ -92,9 +95,7 @@ def test_pace_and_rest_come_from_the_steps(run):
 
 
 def test_a_checkpoint_counts_only_once_its_event_is_there(run):
-    folder = run.path / "checkpoints" / "checkpoint-5"
-    folder.mkdir(parents=True)
-    (folder / "trainer_state.json").write_text("{}")
+    folder = write_checkpoint(run, 5)
     assert run.checkpoints() == []
     run.append("checkpoint", step=5, seconds=1.0)
     assert run.checkpoints() == [(5, folder)]

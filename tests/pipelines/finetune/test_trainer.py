@@ -174,3 +174,14 @@ def test_keeping_a_model_trainable_needs_four_bit_layers_only():
     model = torch.nn.Linear(2, 2)
     keep_trainable(model)
     assert not hasattr(model, "support_avx512bf16_for_cpu")
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_four_bit_layers_compute_in_the_dtype_of_the_run(planned, dtype):
+    """In bf16 a step of the pocket pair takes fourteen times as long on a CPU that has no units for it."""
+    torch = pytest.importorskip("torch")
+    from bitsandbytes.nn import Linear4bit
+
+    quantized = load_base(planned.model, FinetuneConfig(method="qlora", dtype=dtype).resolved(1000, 10, 128), "cpu")
+    computed = {module.compute_dtype for module in quantized.modules() if isinstance(module, Linear4bit)}
+    assert computed == {torch.float32 if dtype == "fp32" else torch.bfloat16}

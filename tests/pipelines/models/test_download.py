@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipelines.errors import InputError
 from pipelines.models import ModelManager
+from pipelines.models import hub as hub_module
 from pipelines.models.catalogue import pairs
 from pipelines.models.download import cached_folder, locate
 from pipelines.models.names import _hub_spec
@@ -95,6 +99,10 @@ class Hub:
 
     files: dict[str, bytes]
     refusal: str = ""  # the Hub's X-Error-Code for files
+    status: int = 0  # of every answer, where it is not the usual one
+    cuts: int = 0  # how many files still come half
+    silent: str = ""  # what has this in its path is not answered until `ended`
+    ended: threading.Event = field(default_factory=threading.Event)
     asked: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -108,6 +116,13 @@ def hub(cache, tiny_pair, monkeypatch) -> Iterator[Hub]:
         def do_GET(self) -> None:
             path = self.path.split("?")[0]
             served.asked.append(path)
+            if served.silent and served.silent in path:
+                served.ended.wait(60)
+                return self.close()
+            if served.status:
+                self.send_response(served.status)
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
             if "/tree/" in path:
                 rows = [
                     {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
@@ -135,7 +150,15 @@ def hub(cache, tiny_pair, monkeypatch) -> Iterator[Hub]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(data)
+                half = served.cuts > 0 and "/resolve/" in self.path and len(data) > 1000
+                self.wfile.write(data[: len(data) // 2] if half else data)
+                if half:
+                    served.cuts -= 1
+                    self.close()
+
+        def close(self) -> None:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -150,6 +173,7 @@ def hub(cache, tiny_pair, monkeypatch) -> Iterator[Hub]:
     )
     monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", served.url)
     yield served
+    served.ended.set()
     server.shutdown()
     server.server_close()
 
@@ -190,6 +214,94 @@ def test_a_hub_out_of_reach_is_told_from_a_model_without_safetensors(hub, cache,
     monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:1")
     with pytest.raises(InputError, match=r"could not be downloaded \(ConnectError\). Check the connection"):
         find(SMOL.base)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Lets huggingface_hub ask again without the seconds that it pauses for."""
+    clock = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None})
+    for module in ("utils._http", "file_download"):
+        monkeypatch.setattr(f"huggingface_hub.{module}.time", clock)
+
+
+def comes_after_all(hub):
+    """The same process asks again, the Hub being well again."""
+    hub.status, hub.silent, hub.cuts = 0, "", 0
+    return (find(SMOL.base) / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+
+
+@pytest.mark.parametrize("where", ["/api/models/", "/resolve/"])
+def test_a_hub_that_never_answers_is_waited_for_no_longer_than_this(hub, at_once, monkeypatch, where):
+    """Without the limit everybody who asks for the model would wait behind the first one for ever."""
+    monkeypatch.setattr(hub_module, "PATIENCE", 0.5)
+    hub.silent = where
+    began = time.monotonic()
+    with pytest.raises(InputError) as told:
+        find(SMOL.base)
+    assert str(told.value) == (
+        "model: the Hub did not answer in time for 'HuggingFaceTB/SmolLM2-135M'. "
+        "Try again in a moment, or use the pocket pair; what is here already is kept."
+    )
+    assert time.monotonic() - began < 60
+    assert comes_after_all(hub)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_hub_with_a_fault_of_its_own_says_so(hub, status):
+    hub.status = status
+    said = rf"the Hub has a fault of its own \(status {status}\); 'HuggingFaceTB/SmolLM2-135M' did not come. Try again"
+    with pytest.raises(InputError, match=said):
+        find(SMOL.base)
+    assert comes_after_all(hub)
+
+
+def test_a_download_that_is_cut_goes_on_by_itself(hub, at_once):
+    hub.cuts = 2
+    assert (find(SMOL.base) / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+    assert hub.cuts == 0
+
+
+def test_a_download_that_is_always_cut_says_so_and_comes_when_it_is_tried_again(hub, at_once):
+    hub.cuts = 10**6
+    with pytest.raises(InputError, match=r"the connection was cut while 'HuggingFaceTB/SmolLM2-135M' came. Try again"):
+        find(SMOL.base)
+    assert cached_folder(SMOL.base) is None
+    assert comes_after_all(hub)
+
+
+def test_those_who_wait_for_a_model_that_does_not_come_are_told_and_the_next_one_is_served(hub, tiny_pair, monkeypatch):
+    monkeypatch.setattr(hub_module, "PATIENCE", 0.5)
+    manager = ModelManager(replace(tiny_pair.settings, pair="smollm2-135m"))
+    hub.silent = "/api/models/"
+    told = []
+
+    def ask():
+        try:
+            with manager.lease("base"):
+                pass
+        except InputError as error:
+            told.append(error.what)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert told == ["the Hub did not answer in time for 'HuggingFaceTB/SmolLM2-135M'"] * 3
+    hub.silent = ""
+    with manager.lease("base") as lease:
+        assert lease.context_length == 128
+
+
+def test_a_full_disk_of_the_cache_is_no_matter_of_the_connection(hub, disk, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(disk.path / "hub"))
+    disk.fill(leave=100 * 1024)
+    said = "'HuggingFaceTB/SmolLM2-135M' does not fit on the disk of the Hub's cache. Make room there, or name another"
+    with pytest.raises(InputError, match=said):
+        find(SMOL.base)
+    assert cached_folder(SMOL.base) is None
+    disk.free()
+    assert comes_after_all(hub)
 
 
 @pytest.mark.parametrize("model_type", ["llama", "brought_along"])

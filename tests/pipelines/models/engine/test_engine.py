@@ -15,6 +15,7 @@ from pipelines.models.engine import Request
 from pipelines.models.engine import engine as engine_module
 from pipelines.models.engine.any_batch import AnyBatch
 from pipelines.models.engine.lean_batch import LeanBatch
+from pipelines.visiting import VISITOR
 
 NONE: frozenset[int] = frozenset()
 
@@ -295,3 +296,22 @@ def test_a_broken_model_fails_its_own_requests_only(studio):
         with pytest.raises(InputError, match="not numbers"):
             read(bad)
         assert len(read(good)) == 5
+
+
+def test_a_visitor_with_many_answers_keeps_nobody_else_waiting(studio):
+    engine = engine_module.Engine(studio._shelf, of_one=2, asked_of_one=5)
+    with studio.lease("base") as lease:
+        VISITOR.set("anna")
+        many = engine.submit([(lease, Request([5, 6], NONE, 100)) for _ in range(5)])
+        while not many[1]._new:
+            time.sleep(0.001)
+        with pytest.raises(InputError, match="5 answers of yours are being written or wait"):
+            engine.submit([(lease, Request([5, 6], NONE, 1))])
+        VISITOR.set("ben")
+        (other,) = engine.submit([(lease, Request([7], NONE, 3))])
+        assert len(read(other)) == 3
+        writing = [ticket for ticket in many if ticket._new]
+        assert len(writing) == 2 and [ticket.place for ticket in many[2:]] == [1, 2, 3]
+        for ticket in many[:2]:
+            ticket.close()
+        assert [len(read(ticket)) for ticket in many[2:]] == [100, 100, 100]
