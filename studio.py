@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -10,7 +11,9 @@ import sys
 import threading
 
 from components.context import Studio
+from components.journal import record
 from pipelines.errors import InputError
+from pipelines.faults import cannot_write
 from pipelines.settings import Settings, parse_settings
 
 
@@ -22,6 +25,8 @@ def main() -> int:
     except InputError as error:
         print(f"studio.py: {error}", file=sys.stderr)
         return 2
+    if closed := cannot_write(settings.runs_dir):
+        print(f"studio.py: {closed}: no run can be started; everything else works", file=sys.stderr)
     if taken := _why_not_listen(settings):
         print(f"studio.py: {taken}", file=sys.stderr)
         return 1
@@ -39,7 +44,8 @@ def main() -> int:
 
     page = app.build(studio)
     try:
-        app.serve(page, settings)
+        app.serve(page, studio)
+        record("serving", port=settings.port, pair=settings.pair, public=settings.public, locked=bool(settings.auth))
         gc.freeze()
         gc.enable()
         studio.warm_up()
@@ -47,6 +53,7 @@ def main() -> int:
     finally:
         studio.close()
         page.close()
+        record("ended")
     return 0
 
 
@@ -74,5 +81,17 @@ def _why_not_listen(settings: Settings) -> str:
     return ""
 
 
+def leave(status: int) -> None:
+    """End the process, skipping Python's finalization.
+
+    It ends daemon threads where they next ask for the interpreter: one that comes back from a computation in torch is
+    then unwound through C++ that forbids it, and the process aborts (status −6, now and then on a busy machine).
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -15,7 +15,7 @@ import gradio as gr
 
 from components.api_export import export_endpoint
 from components.context import Studio
-from components.errors import shows_input_errors
+from components.errors import tells_input_errors
 from components.visitors import visitor_of
 from components.watching import watch
 from pipelines.errors import unknown
@@ -34,7 +34,7 @@ def register(studio: Studio) -> None:
     endpoints = _model_endpoints(studio) | _conversation_endpoints(studio) | _calculators(studio)
     for name, handler in (endpoints | _data_endpoints(studio) | _run_endpoints(studio)).items():
         # A calculator never waits for a model, nor one caller for another: the pipelines know their own limits.
-        gr.api(shows_input_errors(handler), api_name=name, concurrency_limit=None)
+        gr.api(tells_input_errors(handler), api_name=name, concurrency_limit=None)
 
 
 def _model_endpoints(studio: Studio) -> dict[str, Callable[..., Any]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.settings import Settings
+from pipelines.teaching.preparing import Preparing
+from pipelines.teaching.rooms import Rooms
 
 if TYPE_CHECKING:
     from pipelines.experiments import ExperimentService
@@ -16,12 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Studio:
-    """One per process. Tests build it with doubles in place of `manager`, `runs` and `experiments`."""
+    """One per process. Tests build it with doubles in place of `manager`, `runs` and `experiments`.
+
+    preparing: the demonstrations of the lesson, made ahead of who gives it
+    """
 
     settings: Settings
     manager: ModelManager
     runs: FinetuneService
     experiments: ExperimentService
+    preparing: Preparing = field(init=False)
+    rooms: Rooms = field(default_factory=Rooms)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "preparing", Preparing(self.manager, self.runs))
 
     @classmethod
     def of(cls, settings: Settings) -> Studio:
@@ -50,6 +60,7 @@ class Studio:
         self.runs.warm_up()
 
     def close(self) -> None:
-        """End the experiments and the training worker; models go with the process."""
+        """End the rooms, the experiments and the training worker; models go with the process."""
+        self.rooms.close()
         self.experiments.close()
         self.runs.close()

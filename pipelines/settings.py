@@ -15,7 +15,10 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of the command line. `memory_budget`: bytes; None is a share of the machine's memory."""
+    """The options of the command line. `memory_budget`: bytes; None is a share of the machine's memory.
+
+    auth: names and passwords, one of which opens the studio; empty leaves it open
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
@@ -29,6 +32,8 @@ class Settings:
     allow_any_model: bool = False
     share: bool = False
     present: bool = False
+    public: bool = False
+    auth: tuple[tuple[str, str], ...] = ()
 
 
 def parse_bytes(text: str) -> int:
@@ -45,8 +50,8 @@ def parse_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     A wrong value ends the process with one line on standard error and exit status 2.
     """
     parser = _parser()
-    # A Space is reached from outside of its container, or not at all.
-    defaults: dict[str, object] = {"host": "0.0.0.0"} if environ.get("SPACE_ID") else {}
+    # A Space is reached from outside of its container, or not at all, and then by anybody.
+    defaults: dict[str, object] = {"host": "0.0.0.0", "public": True} if environ.get("SPACE_ID") else {}
     for field in fields(Settings):
         given = environ.get(f"STUDIO_{field.name.upper()}")
         if given is not None:
@@ -132,6 +137,21 @@ def _boolean(text: str) -> bool:
     return lowered in _TRUE
 
 
+def _auth(text: str) -> tuple[tuple[str, str], ...]:
+    """`NAME:PASSWORD`, or the path of a file with such lines. No message repeats what might be a password."""
+    if not text.strip():
+        return ()
+    path = Path(text).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else [text]
+    except OSError as error:
+        raise ValueError(f"the file cannot be read ({(error.strerror or 'unreadable').lower()})") from None
+    pairs = [line.strip().partition(":") for line in lines if line.strip()]
+    if not pairs or not all(name and password for name, _, password in pairs):
+        raise ValueError("write NAME:PASSWORD, or name a file with such lines")
+    return tuple((name, password) for name, _, password in pairs)
+
+
 def _text(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty")
@@ -151,12 +171,17 @@ _CONVERT = {
     "allow_any_model": _boolean,
     "share": _boolean,
     "present": _boolean,
+    "public": _boolean,
+    "auth": _auth,
 }
 
 _OPTIONS: dict[str, tuple[str | None, str]] = {
     "host": ("ADDRESS", "address to listen on; 0.0.0.0 lets the room in"),
     "port": ("PORT", "port to listen on"),
-    "pair": ("PAIR", "base/instruct pair: a key of the catalogue (pocket, smollm2-135m, …) or BASE,INSTRUCT"),
+    "pair": (
+        "PAIR",
+        "base/instruct pair: a key of the catalogue (pocket, smollm2-135m, …) or BASE,INSTRUCT; @nf4, @int8 quantize",
+    ),
     "device": ("DEVICE", "auto, cpu, cuda or mps"),
     "memory_budget": ("SIZE", "bytes that loaded models may take, for example 12GiB"),
     "runs_dir": ("DIR", "where fine-tuning runs are kept"),
@@ -166,4 +191,6 @@ _OPTIONS: dict[str, tuple[str | None, str]] = {
     "allow_any_model": (None, "let visitors name any Hub id"),
     "share": (None, "open a public Gradio link"),
     "present": (None, "open in the lesson, for a projector"),
+    "public": (None, "for a link that anybody may open: strict limits, and each visitor's runs listed for them alone"),
+    "auth": ("NAME:PASSWORD", "ask for a name and a password; or the path of a file with such lines"),
 }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+
+from components.context import Studio
+from pipelines.visiting import CLASSROOM
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 ANSWERED = [*QUESTION, {"role": "assistant", "content": "Paris."}]
@@ -105,8 +109,8 @@ def test_a_wrong_value_is_named_in_a_sentence(
     assert "Traceback" not in text and text != "None"
 
 
-def test_a_client_is_a_visitor_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.finetune.queue.PER_VISITOR", 0)
+def test_a_client_is_a_visitor_too(client: Client, tiny_studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny_studio.runs._visitors, "_limits", replace(CLASSROOM, runs_of_one=0))
     with pytest.raises(AppError, match="runs of yours wait or train already"):
         client.predict(config={}, api_name="/finetune")
     (parameter,) = client.view_api(return_format="dict")["named_endpoints"]["/finetune"]["parameters"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import gradio as gr
 import pytest
 
-from components.errors import shows_input_errors
+from components.errors import shows_input_errors, tells_input_errors
 from pipelines.errors import InputError
 
 
@@ -28,6 +28,21 @@ def test_an_input_error_is_shown_with_its_own_text() -> None:
     with pytest.raises(gr.Error) as raised:
         plain(3)
     assert raised.value.message == "r: 3 is odd. Use an even number."
+
+
+def test_what_a_person_typed_is_no_markup_of_the_message_and_a_program_gets_it_as_it_was() -> None:
+    def handler(model: str) -> None:
+        raise InputError(f"'{model}' is not known", "model", "Use base & co.")
+
+    typed = '<img src="//attack.invalid/1.png">'
+    with pytest.raises(gr.Error) as shown:
+        shows_input_errors(handler)(typed)
+    assert shown.value.message == (
+        "model: '&lt;img src=\"//attack.invalid/1.png\"&gt;' is not known. Use base &amp; co."
+    )
+    with pytest.raises(gr.Error) as told:
+        tells_input_errors(handler)(typed)
+    assert told.value.message == f"model: '{typed}' is not known. Use base & co."
 
 
 def test_what_came_before_the_error_of_a_stream_was_shown() -> None:

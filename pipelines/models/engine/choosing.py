@@ -54,7 +54,7 @@ def _drawn(
     import torch
 
     rows = logits[torch.tensor(drawing, device=logits.device)].cpu()
-    probabilities = (rows / torch.tensor(temperatures)[:, None]).softmax(-1)
+    probabilities = (rows / torch.tensor(temperatures, dtype=torch.float32)[:, None]).softmax(-1)
     noise = torch.empty_like(probabilities)
     for place, row in enumerate(drawing):
         noise[place].exponential_(1, generator=generators[row])

@@ -9,16 +9,19 @@ be as close as that to change places; in bfloat16 by some 1e-1, where they can.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.errors import InputError
+from pipelines.faults import is_out_of_memory
 from pipelines.models.engine.any_batch import AnyBatch
 from pipelines.models.engine.choosing import choose_all
 from pipelines.models.engine.lean_batch import LeanBatch
 from pipelines.models.engine.request import Request, Ticket, Token
 from pipelines.models.engine.rows import Batch, Row
+from pipelines.visiting import VISITOR
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +58,10 @@ class _Running:
 class Engine:
     """Answers the requests for all models of one device."""
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+    def __init__(self, budget: Budget, of_one: int | None = None, asked_of_one: int | None = None) -> None:
+        """`of_one`: answers of one visitor that are written at once, beyond which theirs wait while others' pass them;
+        `asked_of_one`: those that wait or are written, beyond which they are refused. None is no limit."""
+        self._budget, self._of_one, self._asked_of_one = budget, of_one, asked_of_one
         self._changed = threading.Condition()
         self._queue: list[Ticket] = []
         self._closing: list[Ticket] = []
@@ -72,13 +77,15 @@ class Engine:
 
     def submit(self, asked: Sequence[tuple[Lease, Request]]) -> list[Ticket]:
         """Queue requests, all of which join in the same pass where there is room. Raises InputError for one that
-        could never be answered."""
-        tickets = [Ticket(lease, request, self._close) for lease, request in asked]
+        could never be answered, and to a visitor who has asked for too many already."""
+        visitor = VISITOR.get()
+        tickets = [Ticket(lease, request, self._close, visitor) for lease, request in asked]
         for ticket in tickets:
             lease = ticket.lease
             need = _batch_for(lease).missing(_room(ticket))
             self._budget.refuse_cache(need, lease.spec.title, lease.resident.bytes)
         with self._changed:
+            self._refuse_too_many(visitor, len(tickets))
             self._queue += tickets
             self._number()
             if self._thread is None:
@@ -86,6 +93,18 @@ class Engine:
                 self._thread.start()
             self._changed.notify_all()
         return tickets
+
+    def _refuse_too_many(self, visitor: str, more: int) -> None:
+        if not visitor or self._asked_of_one is None:
+            return
+        under_way = [*self._queue, *(running.ticket for running in self._running.values())]
+        own = sum(ticket.visitor == visitor for ticket in under_way)
+        if own + more > self._asked_of_one:
+            raise InputError(
+                f"{own} answers of yours are being written or wait, and one visitor may have {self._asked_of_one}",
+                "model",
+                "Wait until some have ended, or stop them.",
+            )
 
     def _close(self, ticket: Ticket) -> None:
         with self._changed:
@@ -143,9 +162,9 @@ class Engine:
         """Let in whoever comes next, as long as there is room; at least one, that the queue moves."""
         while True:
             with self._changed:
-                if not self._queue:
-                    return
-                ticket = self._queue[0]
+                ticket = self._next()
+            if ticket is None:
+                return
             room = _room(ticket)
             if room <= len(ticket.request.ids):  # no token fits
                 self._dequeue(ticket)
@@ -159,6 +178,13 @@ class Engine:
                 return
             self._dequeue(ticket)
             self._enter(ticket, key, batch, room, max(free, need))
+
+    def _next(self) -> Ticket | None:
+        """The first that waits, of visitors who have not as many answers as one may have."""
+        if self._of_one is None:
+            return self._queue[0] if self._queue else None
+        writing = Counter(running.ticket.visitor for running in self._running.values())
+        return next((each for each in self._queue if not each.visitor or writing[each.visitor] < self._of_one), None)
 
     def _dequeue(self, ticket: Ticket) -> None:
         with self._changed:
@@ -220,7 +246,7 @@ class Engine:
     def _fail(self, batch: Batch, error: Exception) -> None:
         """A pass failed. Out of memory, the row that came last makes room for the others, where the pass can be done
         again; else all of them end."""
-        if not (batch.repeatable and _out_of_memory(error)):
+        if not (batch.repeatable and is_out_of_memory(error)):
             self._discard(batch, error)
             return
         newest = [each for each in self._running.values() if each.batch is batch][-1]
@@ -263,15 +289,8 @@ def _room(ticket: Ticket) -> int:
     return min(len(request.ids) + request.max_new_tokens, ticket.lease.context_length)
 
 
-def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    # torch's allocator for the CPU raises a RuntimeError of its own kind.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
-
-
 def _said(error: Exception) -> Exception:
-    if _out_of_memory(error):
+    if is_out_of_memory(error):
         return InputError(
             "the memory did not suffice for this answer", "model", "Ask for fewer tokens, or again later."
         )

@@ -47,13 +47,14 @@ class Token:
 class Ticket:
     """One request under way. The engine writes, one other thread reads; `close` has to be called in the end.
 
+    visitor: who asked; "" is nobody in particular
     place:  in the queue, from 1; 0 once it is being answered
     reason: None while it grows; then `eos`, `length` or `cancelled`
     error:  what ended it instead
     """
 
-    def __init__(self, lease: Lease, request: Request, closing: Callable[[Ticket], None]) -> None:
-        self.lease, self.request = lease, request
+    def __init__(self, lease: Lease, request: Request, closing: Callable[[Ticket], None], visitor: str = "") -> None:
+        self.lease, self.request, self.visitor = lease, request, visitor
         self.place = 0
         self.reason: str | None = None
         self.error: Exception | None = None
