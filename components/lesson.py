@@ -13,13 +13,15 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from pipelines.running_example import QUESTION, SENTENCE
+
 AnyComponent = TypeVar("AnyComponent", bound=gr.components.Component)
 
 DEFAULTS: dict[str, Any] = {
-    "prompt": "What is the capital of France?",
+    "prompt": QUESTION,
     "messages": [
-        {"role": "user", "content": "What is the capital of France?"},
-        {"role": "assistant", "content": "The capital of France is Paris."},
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": SENTENCE},
     ],
     "template": "pocket",
     "model": "base",
@@ -90,22 +92,30 @@ class Lesson:
             event.then(None, [component], others, js=_keep(key, len(others)), **_QUIET)
         pairs = [(key, component) for key, components in self._bound.items() for component in components]
         if pairs:
-            page.load(
-                None, None, [component for _, component in pairs], js=_restore([key for key, _ in pairs]), **_QUIET
+            js = _restore(
+                [key for key, _ in pairs], {key: found for key in self._bound if (found := self._choices_of(key))}
             )
+            page.load(None, None, [component for _, component in pairs], js=js, **_QUIET)
+
+    def _choices_of(self, key: str) -> list[Any]:
+        """The values that the fields of `key` offer, where one of them takes no other; else nothing."""
+        bound = [one for one in self._bound[key] if isinstance(one, gr.Dropdown | gr.Radio)]
+        if all(getattr(one, "allow_custom_value", False) for one in bound):
+            return []
+        return list(dict.fromkeys(value for one in bound for _, value in one.choices))
 
 
 def _by_hand(component: gr.components.Component, js: str, others: int) -> tuple[Callable[..., Any], str]:
     """The event of `component` that a person causes, and `js` for it.
 
     A textbox's `input` is heard at a key press only, before the value has changed, and not at all for what is pasted,
-    deleted or written on a phone (Gradio 6.31); so its changes count while the cursor stands in it.
+    deleted or written on a phone (Gradio 6.31); so its changes count where the value is the one last typed into it.
     """
     if not isinstance(component, gr.Textbox):
         return component.input, js  # type: ignore[attr-defined]
-    away = f"!document.getElementById({json.dumps(component.elem_id)})?.contains(document.activeElement)"
     same = _return(['{__type__: "update"}'] * others) or "return;"
-    return component.change, f"(value) => {{ if ({away}) {same} return ({js})(value); }}"
+    typed = f"studioLesson.typed({json.dumps(component.elem_id)}, value)"
+    return component.change, f"(value) => {{ if (!{typed}) {same} return ({js})(value); }}"
 
 
 def _keep(key: str, copies: int) -> str:
@@ -120,11 +130,11 @@ def _set(key: str, value: Any, copies: int) -> str:
     return f"() => {{ const value = {chosen}; {kept} {_return(['value'] * copies)} }}"
 
 
-def _restore(keys: list[str]) -> str:
-    """JavaScript: the stored value of each key, or its default where this browser has none."""
-    defaults = json.dumps(DEFAULTS, ensure_ascii=False)
+def _restore(keys: list[str], choices: dict[str, list[Any]]) -> str:
+    """JavaScript: the value of each key that the page's link names, else the stored one, else its default."""
+    given = ", ".join(json.dumps(one, ensure_ascii=False) for one in (DEFAULTS, choices))
     values = [f"all[{json.dumps(key)}]" for key in keys]
-    return f"() => {{ const all = {{...{defaults}, ...studioLesson.all()}}; {_return(values)} }}"
+    return f"() => {{ const all = studioLesson.begin({given}); {_return(values)} }}"
 
 
 def _return(values: list[str]) -> str:

@@ -32,7 +32,7 @@ def test_what_is_typed_is_kept_and_goes_to_the_other_component_of_its_key() -> N
     event = heard(dependencies, parts["here"], "change")
     assert event["outputs"] == [parts["there"]._id]
     assert '(value) => { studioLesson.keep("prompt", value); return value; }' in event["js"]
-    assert 'getElementById("lesson-prompt-1")' in event["js"] and parts["here"].elem_id == "lesson-prompt-1"
+    assert 'studioLesson.typed("lesson-prompt-1", value)' in event["js"] and parts["here"].elem_id == "lesson-prompt-1"
     assert not event["backend_fn"]
 
 
@@ -56,6 +56,17 @@ def test_the_page_restores_every_bound_component_when_it_opens() -> None:
     event = next(d for d in dependencies if d["targets"][0][1] == "load")
     assert event["outputs"] == [parts["here"]._id, parts["there"]._id, parts["rank"]._id]
     assert event["js"].endswith('return [all["prompt"], all["prompt"], all["r"]]; }')
+
+
+def test_the_page_takes_no_value_from_a_link_that_no_field_offers() -> None:
+    with gr.Blocks(analytics_enabled=False) as page:
+        lesson = Lesson()
+        lesson.bind("template", gr.Dropdown([("Pocket", "pocket"), ("ChatML", "chatml")]))
+        lesson.bind("template", gr.Dropdown(["pocket", "own"]))
+        lesson.bind("targets", gr.Dropdown(["q,v"], allow_custom_value=True))
+        lesson.connect(page)
+    event = next(d for d in page.config["dependencies"] if d["targets"][0][1] == "load")
+    assert ', {"template": ["pocket", "chatml", "own"]}); return' in event["js"]
 
 
 def test_a_key_that_the_lesson_does_not_have_is_a_fault_at_build_time() -> None:
