@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,12 +11,13 @@ import gradio as gr
 
 from components.errors import shows_input_errors
 from components.frame import StageFrame
+from components.pressed import detail, number_of
+from components.visitors import known_visitor
 from components.widgets.votes import RESET, REVEAL, VOTE, round_html, tally_html
 from pipelines.blind_vote import BlindVote
 from pipelines.errors import InputError
 
 LOOK = 1.0  # seconds between two looks of a page at the vote
-_VISITOR = re.compile(r"[0-9a-f]{32}")  # what studio.js makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ def presser(vote: BlindVote) -> Callable[[gr.EventData], tuple[str, str, str]]:
 
     @shows_input_errors
     def press(event: gr.EventData) -> tuple[str, str, str]:
-        visitor, number, pressed = known_visitor(event.visitor), int(event.round), str(event.vote)
+        visitor = known_visitor(detail(event, "visitor"), "Blind vote")
+        number, pressed = number_of(event, "round"), str(detail(event, "vote"))
         if pressed == REVEAL:
             vote.reveal(visitor, number)
         elif pressed == RESET:
@@ -81,13 +82,6 @@ def presser(vote: BlindVote) -> Callable[[gr.EventData], tuple[str, str, str]]:
         return _drawn(vote, visitor)
 
     return press
-
-
-def known_visitor(visitor: object) -> str:
-    """The id that a browser keeps for itself. Raises InputError for anything else."""
-    if not isinstance(visitor, str) or not _VISITOR.fullmatch(visitor):
-        raise InputError("this browser has no id to be counted by", "Blind vote", "Reload the page.")
-    return visitor
 
 
 def _drawn(vote: BlindVote, visitor: str) -> tuple[str, str, str]:

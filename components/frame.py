@@ -13,7 +13,9 @@ import gradio as gr
 
 from components import beyond, prove
 from components.context import Studio
-from components.errors import shows_input_errors
+from components.drawings import draw_place
+from components.errors import as_text, shows_input_errors
+from components.languages import said
 from pipelines.errors import InputError
 from pipelines.stages import STAGES, stage
 
@@ -35,8 +37,10 @@ _DOWNLOAD = """(text) => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }"""
+# Told first of all that hear it, who then know which tab is open; the address always names it.
+_OPENED = "() => studioTab.opened(%s)"
 # Asks for the outputs past Gradio's event queue (studio.js says why); the last one is what was wrong with the inputs.
-_ASK = "(...values) => studioFollow(%d, %s, values, %d)"
+_ASK = "(...values) => studioFollow(%d, %s, values, %d, %s)"
 # The same on a timer; a studio that is gone for a moment is asked again at the next tick.
 _LOOK = """(seen) => studioFollow(%d, %s, [studioVisitor(), seen], %d)
   .catch(() => Array(%d).fill({__type__: "update"}))"""
@@ -50,11 +54,11 @@ class StageFrame:
     tab: gr.Tab
     key: str
     _parts: list[str] = field(default_factory=list)
-    _ask: gr.Button | None = None
+    _wrong: gr.Textbox | None = None
 
     def section(self, verb: str) -> None:
         """The heading of one of the four verbs."""
-        gr.HTML(f'<h3 class="verb">{verb}</h3>', elem_classes="verb-row")
+        gr.HTML(f'<h3 class="verb">{said(verb)}</h3>', elem_classes="verb-row")
 
     def follow(
         self,
@@ -72,28 +76,32 @@ class StageFrame:
         Changes are asked for without the visitor's session: an input whose choices are set after the page was built
         needs a State beside it, with which they go through the queue.
         quiet: on an InputError `outputs` stay as they are; for what another follower of these inputs says already.
-        concurrency_limit: of the handler; without one nobody waits for another visitor's, as suits a calculator
+        concurrency_limit: of a handler that is asked by way of the queue
         """
-        options: dict[str, Any] = {**_QUIET, "concurrency_limit": concurrency_limit}
-        answer = _or_nothing(handler) if quiet else shows_input_errors(handler)
-        self.tab.select(answer, list(inputs), list(outputs), **options)
-        changes = [component.change for component in inputs if hasattr(component, "change")]
-        if not changes:
-            return
+        triggers = [self.tab.select, *(component.change for component in inputs if hasattr(component, "change"))]
         if any(isinstance(component, gr.State) for component in inputs):
             # Only the queue knows whose state it is; and it changes by what is done in this tab alone.
-            gr.on(changes, answer, list(inputs), list(outputs), **options)
+            answer = _or_nothing(handler) if quiet else shows_input_errors(handler)
+            options: dict[str, Any] = {**_QUIET, "concurrency_limit": concurrency_limit}
+            gr.on(triggers, answer, list(inputs), list(outputs), **options)
             return
-        # A button that nobody sees gives the handler a number to be asked by.
-        self._ask = self._ask or gr.Button(visible=False)
-        wrong = gr.Textbox(visible=False)
-        asked = self._ask.click(
-            _with_fault(handler, len(outputs)), list(inputs), [*outputs, wrong], queue=False, api_visibility="private"
+        answer, filled = (
+            (_or_nothing(handler), outputs)
+            if quiet
+            else (_with_fault(handler, len(outputs)), [*outputs, self._fault()])
         )
-        js = _ASK % (asked["id"], json.dumps(f"stage-{self.key}"), len(outputs) + 1)
-        gr.on(changes, None, list(inputs), [*outputs, wrong], js=js, api_visibility="private", show_progress="hidden")
-        if not quiet:
-            wrong.change(_if_wrong(answer), [*inputs, wrong], list(outputs), **options)
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        # Heard by nothing: it gives the handler a number to be asked by.
+        asked = gr.on([], answer, list(inputs), list(filled), queue=False, **private)
+        js = _ASK % (asked["id"], json.dumps(self.key), len(filled), json.dumps(not quiet))
+        gr.on(triggers, None, list(inputs), list(filled), js=js, **private)
+
+    def _fault(self) -> gr.Textbox:
+        """What is wrong with the inputs of this tab, told by way of the queue: only an error raised there is shown."""
+        if self._wrong is None:
+            self._wrong = gr.Textbox(visible=False)
+            self._wrong.change(_say, [self._wrong], None, **_QUIET)
+        return self._wrong
 
     def poll(
         self,
@@ -108,7 +116,7 @@ class StageFrame:
         """
         button, visitor = gr.Button(visible=False), gr.Textbox(visible=False)
         asked = button.click(handler, [visitor, seen], [seen, *outputs], queue=False, api_visibility="private")
-        js = _LOOK % (asked["id"], json.dumps(f"stage-{self.key}"), len(outputs) + 1, len(outputs) + 1)
+        js = _LOOK % (asked["id"], json.dumps(self.key), len(outputs) + 1, len(outputs) + 1)
         timer.tick(None, [seen], [seen, *outputs], js=js, api_visibility="private", show_progress="hidden")
 
     def prove(self, studio: Studio) -> None:
@@ -162,15 +170,10 @@ def _with_fault(handler: Callable[..., Any], outputs: int) -> Callable[..., Any]
     return answer
 
 
-def _if_wrong(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler, asked again by way of the queue where the last value says that something is wrong: only an error
-    that is raised there is shown in words."""
-
-    def again(*values: Any) -> Any:
-        *asked, wrong = values
-        return handler(*asked) if wrong else gr.skip()
-
-    return again
+def _say(wrong: str) -> None:
+    """Raise what a follower has found wrong, if anything."""
+    if wrong:
+        raise gr.Error(as_text(wrong), print_exception=False)
 
 
 def _or_nothing(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -187,15 +190,19 @@ def _or_nothing(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def stage_frame(key: str) -> Iterator[StageFrame]:
-    """The tab of stage `key`: Explain is drawn at its top, what the with-block creates is Play."""
+    """The tab of stage `key`: Explain is drawn at its top, with the place of its drawing; the with-block is Play."""
     this = stage(key)
     with gr.Tab(this.title, id=this.key, elem_id=f"stage-{this.key}", elem_classes="stage") as tab:
+        tab.select(None, None, None, js=_OPENED % json.dumps(key), api_visibility="private")
         frame = StageFrame(tab, key)
         gr.HTML(
-            f'<p class="step"><span class="of">Step {this.number} / {len(STAGES)} · </span>{this.title}</p>',
+            f'<h2 class="step"><span class="of">Step {this.number} / {len(STAGES)} · </span>{this.title}</h2>'
+            f'<p class="step-link"><button type="button" data-link="{this.key}">{said("Copy link")}</button>'
+            '<span role="status"></span></p>',
             elem_classes="step-row",
         )
         frame.section("Explain")
         gr.Markdown(this.explain, elem_classes="explain")
+        draw_place(key)
         frame.section("Play")
         yield frame

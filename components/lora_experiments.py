@@ -162,7 +162,7 @@ def adder(folders: tuple[Path, Path]) -> Callable[[str, float, float | None, boo
             return '<p class="quiet">Both weights are 0: nothing to add up.</p>'
         before, after = (torch.from_numpy(read_tensor(tensors(folder)[name]).copy()) for folder in folders)
         if not (after - before).any():
-            return f'<p class="quiet">{name} is the same in both models: nothing to add up.</p>'
+            return f'<p class="quiet">{escape(name)} is the same in both models: nothing to add up.</p>'
         weights = (float(first), float(second))
         return draw.arithmetic_html(
             arithmetic(before, after - before, int(r), float(alpha), bool(rslora), weights), bool(rslora)

@@ -73,7 +73,10 @@ def _crowd(gauge: Gauge) -> str:
 def _state(row: ModelStatus, gauge: Gauge) -> str:
     if gauge.server:
         return ""
-    if row.key in gauge.loading or not gauge.device:
+    if row.key in gauge.loading:
+        fraction, what = gauge.loading[row.key]
+        return f' · <span class="busy">{escape(what)} · {fraction:.0%}</span>'
+    if not gauge.device:
         return ' · <span class="busy">loading …</span>'
     return "" if row.resident else " · loads when asked"
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from components import blind_vote
-from components.blind_vote import known_visitor
 from components.context import Studio
 from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
+from components.visitors import known_visitor
 from components.widgets.answers import answers_html, merge_html, proof_html, refused_html, road_html
 from pipelines.blind_vote import BlindVote, Entry
 from pipelines.errors import InputError
@@ -77,7 +77,11 @@ def build(studio: Studio, lesson: Lesson) -> None:
             temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature", info="0 takes the likeliest token")
             length = gr.Slider(1, 200, 64, step=1, label="Length", info="tokens at most")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="for temperatures above 0")
-            blind = gr.Checkbox(False, label="Blind vote", info="names hidden, order shuffled; the whole room votes")
+            # Strangers on a public link are no room: what one asks is not for the others to read.
+            blind = gr.Checkbox(
+                False, label="Blind vote", info="names hidden, order shuffled; the whole room votes",
+                visible=not studio.settings.public,
+            )  # fmt: skip
         visitor = gr.Textbox(visible=False)
         answers = gr.HTML(_INVITATION, elem_id="answers")
         with gr.Row(elem_classes="ask"):
@@ -150,7 +154,7 @@ def run_lister(studio: Studio) -> Callable[..., tuple[Any, Any, Any]]:
         keys = tuple(spec.key for spec in specs)
         if keys == tuple(known):
             return gr.skip(), gr.skip(), gr.skip()
-        titles = _titles(studio)
+        titles = {f"run:{view.run_id}": view.title for view in studio.runs.list()}
         # The newest is the one that a person has just trained and come to see.
         new = [key for key in keys if key not in known][-1:]
         kept = [key for key in chosen if key in keys]
@@ -200,10 +204,10 @@ def asker(studio: Studio, asked: Asked, vote: BlindVote) -> Callable[..., Iterat
         drawn = 0.0
         columns: tuple[Answer, ...] = ()
         sampling = Sampling(length, temperature, seed)
-        if blind:
+        if blind and not studio.settings.public:
             with asked.running(request) as stopped:
                 answered = side_by_side(studio.manager, prompt, models, sampling, stopped)
-                yield from _ask_blind(vote, known_visitor(visitor), prompt, titles, answered, stopped)
+                yield from _ask_blind(vote, known_visitor(visitor, "Blind vote"), prompt, titles, answered, stopped)
             return
         with asked.running(request) as stopped:
             for columns in side_by_side(studio.manager, prompt, models, sampling, stopped):
@@ -337,11 +341,14 @@ def _specs(studio: Studio, chosen: list[str]) -> list[ModelSpec]:
     return found
 
 
-def _titles(studio: Studio) -> dict[str, str]:
-    """`run:<id>` → what was trained, how, on what."""
-    return {f"run:{view.run_id}": view.title for view in studio.runs.list()}
-
-
 def _headings(studio: Studio, models: list[str]) -> list[str]:
-    titles = _titles(studio)
-    return [titles.get(model) or studio.manager.resolve(model).title for model in models]
+    return [_heading(studio, model) for model in models]
+
+
+def _heading(studio: Studio, model: str) -> str:
+    """What was trained, how, on what; of a model that was not trained here, its title."""
+    spec = studio.manager.resolve(model)
+    if model.startswith("run:"):
+        with suppress(InputError):  # an adapter that was registered, and whose run is not here
+            return studio.runs.view(model.removeprefix("run:")).title
+    return spec.title

@@ -25,7 +25,7 @@ from components.data_session import (
     show_preview,
     show_problems,
 )
-from components.errors import shows_input_errors
+from components.errors import as_text, shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
 from components.uploads import uploaded
@@ -92,7 +92,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         left = [view.session, view.key, view.cleaned]
         clean.click(_cleaner(studio), [view.session, view.drop], left, **quiet)
         lesson.choose(use, "data", view.key)
-        use.click(lambda key: gr.Info(f"Practice trains on {key}."), [view.key], None, **_HIDDEN)
+        use.click(lambda key: gr.Info(as_text(f"Practice trains on {key}.")), [view.key], None, **_HIDDEN)
         written = save.click(saver(studio), [view.session], [files], **quiet)
         written.success(lambda: gr.Files(visible=True), None, [files], **_HIDDEN)
         gr.on(

@@ -11,6 +11,7 @@ from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
 from components.lora_experiments import draw_experiments
+from components.pressed import number_of
 from components.widgets import lora as draw
 from components.widgets.architectures import chosen, model_picker
 from components.widgets.spans import PRESS
@@ -104,7 +105,7 @@ def view(
 @shows_input_errors
 def press(model: str, pasted: str, targets: str, event: gr.EventData) -> str:
     """A press on a module of the block switches its adapter."""
-    return toggle(architecture(chosen(model, pasted)), targets or "", int(event.index))
+    return toggle(architecture(chosen(model, pasted)), targets or "", number_of(event, "index"))
 
 
 def script(

@@ -35,6 +35,14 @@ _KEEP = """(run) => {
 }"""
 
 
+# A run that was started on this page, which others of its scripts may count.
+_BEGAN = (
+    _KEEP.rstrip("}")
+    + """  document.dispatchEvent(new CustomEvent("studio:run", {detail: {run}}));
+}"""
+)
+
+
 def build(studio: Studio, lesson: Lesson) -> None:
     """Draw the tab."""
     with stage_frame("practice") as frame:
@@ -63,7 +71,7 @@ def build(studio: Studio, lesson: Lesson) -> None:
         began = start.click(starter(studio), form.components(), [run], **_QUIET)
         again = resume.click(resumer(studio), [run], [run], **_QUIET)
         for event in (began, again):
-            event.success(None, [run], None, js=_KEEP, **_QUIET)
+            event.success(None, [run], None, js=_BEGAN, **_QUIET)
         stop.click(stopper(studio), [run], [status], **_QUIET)
         gr.on(
             [run.change, over.change, smoothing.change, log_y.change, timer.tick],

@@ -13,19 +13,21 @@ from components.context import Studio
 from components.errors import shows_input_errors
 from components.frame import stage_frame
 from components.lesson import Lesson
+from components.pressed import number_of
 from components.widgets.distribution import distribution_html
 from components.widgets.generation import ending_html, generation_html
 from components.widgets.spans import PRESS, Piece
 from pipelines.messages import Message
 from pipelines.problem_script import problem_script
+from pipelines.running_example import CLOZE, QUESTION
 
 if TYPE_CHECKING:
     from pipelines.completion import Completion, GeneratedToken
 
 CHIPS = (
-    "What is the capital of France?",
+    QUESTION,
     "What is photosynthesis?",
-    "The capital of France is",
+    CLOZE,
     "Who wrote Hamlet?",
     "What is the chemical symbol of gold?",
     "The largest planet is",
@@ -213,7 +215,10 @@ def brancher(studio: Studio, panel: Panel) -> Callable[..., Iterator[Update]]:
         if trail is None or not trail.tokens:
             return
         here = trail.tokens[trail.chosen]
-        other = here.alternatives[int(event.index)]
+        place = number_of(event, "index")
+        if not 0 <= place < len(here.alternatives):
+            return
+        other = here.alternatives[place]
         kept = (
             *trail.tokens[: trail.chosen],
             replace(here, id=other.id, text=other.token, probability=other.probability),
@@ -229,11 +234,13 @@ def brancher(studio: Studio, panel: Panel) -> Callable[..., Iterator[Update]]:
     return branch
 
 
+@shows_input_errors
 def look(trail: Trail | None, event: gr.EventData) -> tuple[Any, Any, Trail | None]:
     """A press on a written token: show what else could have stood there."""
-    if trail is None or not 0 <= int(event.index) < len(trail.tokens):
+    place = number_of(event, "index")
+    if trail is None or not 0 <= place < len(trail.tokens):
         return gr.skip(), gr.skip(), trail
-    chosen = replace(trail, chosen=int(event.index))
+    chosen = replace(trail, chosen=place)
     return _text(chosen, busy=False), _bars(chosen), chosen
 
 

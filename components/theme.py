@@ -1,4 +1,4 @@
-"""How the studio looks: one accent, system fonts, and the tokens that assets/css/studio.css builds upon."""
+"""How the studio looks: one accent, system fonts, and the tokens that the sheets in assets/css build upon."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from gradio.themes.utils.colors import Color
 
 from pipelines.stages import ASSETS
 
-CSS = ASSETS / "css" / "studio.css"
+# Gradio rewrites the sheets that it is given: it leaves out @container, and puts rules within @media under its own
+# container, where they miss the layers that lie beside it. These go into the page's head as they are.
+AS_IT_IS = tuple(ASSETS / "css" / f"{name}.css" for name in ("drawings", "lesson", "room"))
+# One sheet for each part of the page that has looks of its own.
+STYLES = sorted(set((ASSETS / "css").glob("*.css")) - set(AS_IT_IS))
 
 _ACCENT = Color(
     name="accent",

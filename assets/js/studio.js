@@ -4,14 +4,52 @@
 // for as long as the page is open.
 globalThis.studioLesson = (() => {
   const KEY = "fine-tuning-studio.lesson";
-  let open = {};
+  let open = {}, typed = {};
   try { open = JSON.parse(localStorage.getItem(KEY)) ?? {}; } catch { open = {}; }
+  const keep = (key, value) => {
+    open = {...open, [key]: value};
+    try { localStorage.setItem(KEY, JSON.stringify(open)); } catch { /* no storage, or it is full */ }
+  };
+  // Gradio tells of a text box's change later, when the cursor may have left it, and not whether a person made it. What
+  // is typed before the page has asked what to restore is restored with the rest.
+  document.addEventListener("input", (event) => {
+    const id = event.target.closest?.('[id^="lesson-"]')?.id, key = id?.match(/^lesson-(\w+)-\d+$/)?.[1];
+    if (!key) return;
+    typed = {id, value: event.target.value};
+    keep(key, event.target.value);
+  }, {capture: true});
+  // A link names what its sender had chosen (links.js); it is taken over once, and then stands in the address no more.
+  const linked = (defaults, offered) => {
+    const link = new URL(location.href);
+    for (const [key, value] of Object.entries(defaults)) {
+      const text = key === "run" ? null : link.searchParams.get(key);
+      if (text === null) continue;
+      link.searchParams.delete(key);
+      try {
+        const sent = typeof value === "string" ? text : JSON.parse(text);
+        const like = Array.isArray(value)
+          ? Array.isArray(sent) && sent.every((one) => typeof one?.role === "string" && typeof one.content === "string")
+          : typeof sent === typeof value;
+        if (like && offered(key, sent)) keep(key, sent);
+      } catch { /* no value of this kind */ }
+    }
+    if (link.href !== location.href) history.replaceState(history.state, "", link);
+  };
+  let beginning = {};
   return {
     all: () => open,
-    keep(key, value) {
-      open = {...open, [key]: value};
-      try { localStorage.setItem(KEY, JSON.stringify(open)); } catch { /* no storage, or it is full */ }
+    keep,
+    typed: (id, value) => typed.id === id && typed.value === value,
+    // What the page shows when it opens. defaults: of every key, for who chose nothing yet; choices: of a key that has
+    // no other values, so that no field gets one from a link which it does not offer
+    begin(defaults, choices = {}) {
+      const offered = (key, value) => choices[key]?.includes(value) ?? true;
+      beginning = defaults;
+      linked(defaults, offered);
+      return {...defaults, ...Object.fromEntries(Object.entries(open).filter(([key, value]) => offered(key, value)))};
     },
+    changed: () => Object.entries(open).filter(
+      ([key, value]) => key in beginning && JSON.stringify(value) !== JSON.stringify(beginning[key])),
   };
 })();
 
@@ -30,8 +68,9 @@ globalThis.studioVisitor = (() => {
 // The address names the open tab. Gradio opens the first tab before the one that a link names; until that one is open
 // the address stays as it came, or who copies it meanwhile gets a link to the first.
 globalThis.studioTab = (() => {
-  let awaited = new URLSearchParams(location.search).get("tab");
+  let awaited = new URLSearchParams(location.search).get("tab"), open = "";
   return {
+    open: () => open,
     linked(keys) {
       if (!keys.includes(awaited)) awaited = null;
       return awaited;
@@ -39,6 +78,7 @@ globalThis.studioTab = (() => {
     opened(key) {
       if (awaited && key !== awaited) return;
       awaited = null;
+      open = key;
       const link = new URL(location.href);
       link.searchParams.set("tab", key);
       history.replaceState(history.state, "", link);
@@ -48,22 +88,26 @@ globalThis.studioTab = (() => {
 
 // Asks a handler of the page for its outputs, without Gradio's event queue: with every step of an event on the queue
 // Gradio 6 walks all components of the page once for every one that was ever an event's input, and a slider then takes
-// half a second to redraw. Of several questions to one handler only the first and the newest are sent.
+// half a second to redraw.
+globalThis.studioAsk = async (handler, values) => {
+  const root = globalThis.gradio_config?.root ?? location.origin + location.pathname.replace(/\/$/, "");
+  const answer = await fetch(`${root}/gradio_api/run/predict`, {
+    method: "POST",
+    headers: {"Content-Type": "application/json"},
+    body: JSON.stringify({fn_index: handler, data: values, session_hash: "calculator"}),
+  });
+  if (!answer.ok) throw new Error(await answer.text());
+  return (await answer.json()).data;
+};
+
+// The same for a calculator: of several questions to one handler only the first and the newest are sent, and none while
+// its tab is not open. faults: the last output is what was wrong with the values, shared by all of the panel; it is left
+// alone by who has found nothing wrong, now or before.
 globalThis.studioFollow = (() => {
-  const asking = new Map();
-  const nothing = (outputs) => Array(outputs).fill({__type__: "update"});
-  const ask = async (handler, values) => {
-    const root = globalThis.gradio_config?.root ?? location.origin + location.pathname.replace(/\/$/, "");
-    const answer = await fetch(`${root}/gradio_api/run/predict`, {
-      method: "POST",
-      headers: {"Content-Type": "application/json"},
-      body: JSON.stringify({fn_index: handler, data: values, session_hash: "calculator"}),
-    });
-    if (!answer.ok) throw new Error(await answer.text());
-    return (await answer.json()).data;
-  };
-  return async (handler, panel, values, outputs) => {
-    if ((document.getElementById(panel)?.offsetParent ?? null) === null) return nothing(outputs);
+  const asking = new Map(), faulty = new Set();
+  const same = {__type__: "update"}, nothing = (outputs) => Array(outputs).fill(same);
+  return async (handler, stage, values, outputs, faults) => {
+    if (studioTab.open() !== stage) return nothing(outputs);
     const before = asking.get(handler);
     if (before) {
       before.next?.(false);
@@ -72,7 +116,12 @@ globalThis.studioFollow = (() => {
     const mine = {};
     asking.set(handler, mine);
     try {
-      return await ask(handler, values);
+      const answer = await studioAsk(handler, values);
+      if (!faults) return answer;
+      const wrong = answer.at(-1);
+      if (!wrong && !faulty.delete(handler)) answer[answer.length - 1] = same;
+      if (wrong) faulty.add(handler);
+      return answer;
     } finally {
       asking.delete(handler);
       mine.next?.(true);

@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 
+from components.widgets.figures import figure_html
 from pipelines.axes import ends, number, scale, ticks
 
 SERIES = 8  # colours and dash patterns in studio.css, --series-1 …
@@ -95,13 +97,14 @@ def line_chart(
         f'<span class="tick-x" style="left:{100 * across(x):.2f}%">{number(x)}</span>' for x in ticks(left, right)
     )
     legend = _legend([line.name for line in drawn])
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}{legend}</figcaption>'
+    body = (
         f'<div class="plot" role="img" aria-label="{escape(_in_words(title, drawn, y_format))}">'
         f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">'
         f'<g class="grid">{grid}</g>{"".join(curves)}</svg>{"".join(dots)}{written}</div>'
-        f'<p class="axis-label">{escape(x_label)}</p></figure>'
+        f'<p class="axis-label">{escape(x_label)}</p>'
     )
+    columns = (x_label or "x", *(line.name for line in drawn))
+    return figure_html("chart", title, body, columns, _by_x(drawn), legend)
 
 
 def bar_chart(
@@ -132,7 +135,8 @@ def bar_chart(
     rows = []
     for bar, total in zip(bars, totals, strict=True):
         parts = "".join(
-            f'<span class="part s{names.index(part.name) % SERIES + 1}" tabindex="0" '
+            f'<span class="part s{names.index(part.name) % SERIES + 1}" tabindex="0" role="img" '
+            f'aria-label="{escape(bar.name)}, {escape(part.name)}: {escape(value_format(part.value))}" '
             f'style="width:{100 * (place(part.value) if part.value > 0 else 0):.2f}%" '
             f'data-note="{escape(part.name)}: {escape(value_format(part.value))}'
             f'{escape(chr(10) + part.note) if part.note else ""}"></span>'
@@ -147,11 +151,19 @@ def bar_chart(
         )
     marked = "".join(f"<li>│ {escape(label)} {escape(value_format(value))}</li>" for label, value in marks)
     legend = _legend(names) if len(names) > 1 else ""
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}{legend}</figcaption>'
-        f'<ul class="stack-list">{"".join(rows)}</ul>'
-        f"{f'<ul class=mark-list>{marked}</ul>' if marked else ''}</figure>"
-    )
+    body = f'<ul class="stack-list">{"".join(rows)}</ul>' + (f'<ul class="mark-list">{marked}</ul>' if marked else "")
+    values = [(bar.name, *(_part(bar, name) for name in names)) for bar in bars]
+    return figure_html("chart", title, body, ("", *names), [*values, *marks], legend)
+
+
+def _by_x(lines: Sequence[Series]) -> list[tuple[float | None, ...]]:
+    """A row for each x that any curve has: x, then the value of each curve there."""
+    values = [dict(line.points) for line in lines]
+    return [(x, *(line.get(x) for line in values)) for x in sorted(set(chain.from_iterable(values)))]
+
+
+def _part(bar: Bar, name: str) -> float | None:
+    return next((part.value for part in bar.parts if part.name == name), None)
 
 
 def _legend(names: Sequence[str]) -> str:

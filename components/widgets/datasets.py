@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from components.widgets.charts import Bar, Part, bar_chart
+from components.widgets.figures import figure_html
 from pipelines.data.catalogue import DatasetEntry
 from pipelines.data.cleaning import Preview
 from pipelines.data.records import INFO, Kind, Problem
@@ -79,8 +80,7 @@ def histogram_html(histogram: Histogram, title: str, x_label: str) -> str:
     )
     middle = edges[len(counts) // 2]
     said = f"{title}: {sum(counts):,} rows from {edges[0]:,} to {edges[-1] - 1:,}; most in one bar: {top:,}"
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+    body = (
         f'<div class="plot data-plot" role="img" aria-label="{escape(said)}">'
         f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{bars}</svg>'
         f'<span class="tick-y" style="bottom:100%">{top:,}</span><span class="tick-y" style="bottom:0">0</span>'
@@ -91,8 +91,10 @@ def histogram_html(histogram: Histogram, title: str, x_label: str) -> str:
             else ""
         )
         + f'<span class="tick-x" style="left:100%">{edges[-1]:,}</span></div>'
-        f'<p class="axis-label">{escape(x_label)}</p></figure>'
+        f'<p class="axis-label">{escape(x_label)}</p>'
     )
+    rows = [(edges[place], edges[place + 1] - 1, count) for place, count in enumerate(counts)]
+    return figure_html("chart", title, body, (f"{x_label}, from", "to", "rows"), rows)
 
 
 def _span(low: int, end: int) -> str:

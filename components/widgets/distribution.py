@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Protocol
 
+from components.widgets.figures import figure_html
 from components.widgets.spans import shown
 
 
@@ -32,13 +33,13 @@ def distribution_html(
             '<p class="quiet">Not known: the server that wrote this gives no probabilities.</p></figure>'
         )
     rows = [_row(index, candidate, chosen == index, pressable) for index, candidate in enumerate(candidates)]
-    rest = 1.0 - sum(candidate.probability for candidate in candidates)
-    if candidates and rest > 0.0005:
+    numbers = [(candidate.token, candidate.probability) for candidate in candidates]
+    rest = 1.0 - sum(probability for _, probability in numbers)
+    if rest > 0.0005:
         rows.append(f'<li class="bar-row is-rest"><span class="bar-name">all others</span>{_bar(rest)}</li>')
-    return (
-        f'<figure class="bars"><figcaption>{escape(title)}</figcaption>'
-        f'<ol class="bar-list">{"".join(rows)}</ol></figure>'
-    )
+        numbers.append(("all others", rest))
+    body = f'<ol class="bar-list">{"".join(rows)}</ol>'
+    return figure_html("bars", title, body, ("token", "probability"), numbers)
 
 
 def percent(probability: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from components.widgets.figures import figure_html, save_html
 from pipelines.experiments.records import FAILS, HOLDS, OPEN, Arm, Claim, Condition, Verdict
 from pipelines.experiments.reports import Report
 from pipelines.experiments.service import State
@@ -46,7 +47,6 @@ def running_html(claim: Claim, state: State) -> str:
 def verdict_html(report: Report, kept: bool = False) -> str:
     """The verdict with the claimed number beside the measured one, the arms, the rule as numbers, and the script."""
     outcome, claim = report.outcome, report.claim
-    style, mark = _MARKS[outcome.verdict]
     figures = "".join(
         f'<li><span class="prove-value">{escape(value)}</span><span class="figure-label">{escape(name)}</span></li>'
         for name, value in outcome.figures
@@ -54,17 +54,23 @@ def verdict_html(report: Report, kept: bool = False) -> str:
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in outcome.remarks)
     when = "measured earlier with the same models, seed and code" if kept else "measured now"
     return (
-        f'<p class="prove-verdict {style}" role="status"><span aria-hidden="true">{mark}</span> '
-        f"{escape(outcome.verdict[:1].upper() + outcome.verdict[1:])}</p>"
+        f'<div data-name="{claim.stage}" data-title="{escape(claim.claim)}">{verdict_line(outcome.verdict)}'
         f'<div class="prove-sides"><div><h4>Claimed</h4><p>{escape(claim.claimed)}</p></div>'
         f"<div><h4>Measured</h4><p>{escape(outcome.measured)}</p></div></div>"
-        f"{intervals_html(outcome.arms, outcome.axis)}"
-        f"{conditions_html(outcome.conditions)}"
+        f'{intervals_html(outcome.arms, outcome.axis)}<div data-slide="no">{conditions_html(outcome.conditions)}'
         f"{f'<ul class=prove-figures>{figures}</ul>' if figures else ''}"
         f"{f'<ul class=prove-remarks>{remarks}</ul>' if remarks else ''}"
-        f'<p class="quiet">{report.seconds:.1f} s, seed {report.seed}, {when}. The same outside the studio:</p>'
-        f'<pre class="prove-command"><code>{escape(report.command)}</code></pre>'
+        f'{save_html(copy="Copy the verdict as slide")}<p class="quiet">{report.seconds:.1f} s, seed {report.seed}, '
+        f"{when}. The same outside the studio:</p>"
+        f'<pre class="prove-command"><code>{escape(report.command)}</code></pre></div></div>'
     )
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """The verdict in large type, with its mark."""
+    style, mark = _MARKS[verdict]
+    said = escape(verdict[:1].upper() + verdict[1:])
+    return f'<p class="prove-verdict {style}" role="status"><span aria-hidden="true">{mark}</span> {said}</p>'
 
 
 def intervals_html(arms: Sequence[Arm], axis: str = "") -> str:
@@ -86,8 +92,10 @@ def intervals_html(arms: Sequence[Arm], axis: str = "") -> str:
         )
     ends = '<li class="arm arm-axis" aria-hidden="true"><span></span><span class="arm-ticks">'
     ends += "".join(f'<span style="left:{at}%">{at} %</span>' for at in (0, 50, 100)) + "</span><span></span></li>"
-    caption = f"<figcaption>{escape(axis[:1].upper() + axis[1:])}, with 95 % intervals</figcaption>" if axis else ""
-    return f'<figure class="arms">{caption}<ul>{"".join(rows)}{ends}</ul></figure>'
+    title = f"{axis[:1].upper() + axis[1:] or 'So far'}, with 95 % intervals"
+    numbers = [(arm.name, arm.value, arm.low, arm.high, arm.count) for arm in arms]
+    columns = ("arm", axis or "value", "95 % interval, low", "high", "samples")
+    return figure_html("arms", title, f"<ul>{''.join(rows)}{ends}</ul>", columns, numbers)
 
 
 _GRID = "".join(f'<line x1="{at}" x2="{at}" y1="0" y2="20"/>' for at in (0, 25, 50, 75, 100))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from components.widgets.figures import save_html
 from pipelines.architecture import Architecture
 from pipelines.lora import LoraCount, LoraSetup, peft_line
 from pipelines.lora.block import Switch
@@ -96,10 +97,10 @@ def matrices_html(row: ModuleRow) -> str:
     name = row.name.rpartition("{}.")[2]
     ratio = each[0] / each[1]
     return (
-        f'<figure class="matrices"><svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+        f'<figure class="matrices" data-name="matrices"><svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
         f'aria-label="W of {outputs} by {inputs} frozen, B of {outputs} by {rank} and A of {rank} by {inputs} trained">'
         f"{shapes}</svg><figcaption><b>{escape(name)}</b>, to scale: W has {each[0]:,} numbers and stays frozen; "
-        f"A and B have {each[1]:,}, {ratio:,.0f}× fewer.</figcaption></figure>"
+        f"A and B have {each[1]:,}, {ratio:,.0f}× fewer.</figcaption>{save_html('svg', 'png')}</figure>"
         if ratio >= 1
         else f'<figure class="matrices"><figcaption><b>{escape(name)}</b>: at rank {rank:,}, A and B together have '
         f"{each[1]:,} numbers, more than W's {each[0]:,}.</figcaption></figure>"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from components.widgets.charts import Bar, Part, bar_chart, ticks
+from components.widgets.figures import figure_html
 from pipelines.memory import MOMENTS, Cost, Estimate, Fit
 from pipelines.memory.loaded import LoadedBytes
 from pipelines.memory.measured import Accuracy, Comparison
@@ -111,7 +112,7 @@ def scatter_html(rows: Sequence[Comparison], score: Accuracy) -> str:
         return 100 * (math.log10(value) - low) / (high - low)
 
     dots = "".join(
-        f'<span class="dot role-{escape(row.role)}" tabindex="0" '
+        f'<span class="dot role-{escape(row.role)}" tabindex="0" role="img" aria-label="{escape(_in_words(row))}" '
         f'style="left:{place(row.measured / _GIB):.2f}%;bottom:{place(row.estimated / _GIB):.2f}%" '
         f'data-note="{escape(_in_words(row))}"></span>'
         for row in rows
@@ -130,14 +131,19 @@ def scatter_html(rows: Sequence[Comparison], score: Accuracy) -> str:
         '<span class="figure-label">nine in ten are within</span></li>'
         f'<li><span class="figure-large">{worst.error:+.0%}</span>'
         f'<span class="figure-label">worst: {escape(worst.key)}</span></li></ul>'
-        '<figure class="chart scatter"><figcaption>Estimated against measured peak, GiB, logarithmic'
-        '<ul class="chart-legend"><li><span class="swatch s1"></span>scored</li><li><span class="swatch s2"></span>'
-        'set the constants</li><li><span class="swatch s8"></span>not scored</li></ul></figcaption>'
-        '<div class="plot" role="group" aria-label="Estimated against measured peaks">'
-        '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
-        f'<line class="ideal" x1="0" y1="100" x2="100" y2="0"/></svg>{dots}{written}</div>'
-        '<p class="axis-label">measured</p></figure>'
-        f'<p class="quiet">The worst row: {escape(worst.note or worst.key)}. '
+        + figure_html(
+            "chart scatter",
+            "Estimated against measured peak, GiB, logarithmic",
+            '<div class="plot" role="group" aria-label="Estimated against measured peaks">'
+            '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
+            f'<line class="ideal" x1="0" y1="100" x2="100" y2="0"/></svg>{dots}{written}</div>'
+            '<p class="axis-label">measured</p>',
+            ("run", "measured, bytes", "estimated, bytes", "role", "source"),
+            [(row.key, row.measured, row.estimated, row.role, row.source) for row in rows],
+            '<ul class="chart-legend"><li><span class="swatch s1"></span>scored</li><li><span class="swatch s2"></span>'
+            'set the constants</li><li><span class="swatch s8"></span>not scored</li></ul>',
+        )
+        + f'<p class="quiet">The worst row: {escape(worst.note or worst.key)}. '
         "Sources: torchtune's README, LLaMA-Factory's wiki and Answer.AI's FSDP-QLoRA benchmarks; each dot says its "
         "own.</p>"
     )
@@ -168,11 +174,16 @@ def close_up_html(layer: LayerCloseUp, name: str) -> str:
     shape = " × ".join(f"{part:,}" for part in layer.shape)
     low, middle, high = layer.absmax
     return (
-        f'<figure class="chart levels"><figcaption>{escape(name)}, {shape}: {layer.blocks:,} blocks of 64, each '
-        "divided by its largest magnitude; the lines are NF4's sixteen levels</figcaption>"
-        f'<div class="plot" role="img" aria-label="Histogram of {escape(name)} under the sixteen levels of NF4">'
-        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{bars}{lines}</svg>{labels}</div>'
-        "</figure>"
+        figure_html(
+            "chart levels",
+            f"{name}, {shape}: {layer.blocks:,} blocks of 64, each divided by its largest magnitude; the lines are "
+            "NF4's sixteen levels",
+            f'<div class="plot" role="img" aria-label="Histogram of {escape(name)} under the sixteen levels of NF4">'
+            f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{bars}{lines}</svg>{labels}'
+            "</div>",
+            ("from", "to", "share of the weights"),
+            [(2 * at / BINS - 1, 2 * (at + 1) / BINS - 1, share) for at, share in enumerate(layer.histogram)],
+        )
         + _scroll(
             "Error of the 4-bit types",
             '<thead><tr><th>type</th><th class="num">error</th><th class="num">levels used</th><th>levels</th></tr>'

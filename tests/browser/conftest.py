@@ -69,18 +69,21 @@ class Answering:
 def start_studio(directory: Path, *arguments: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
     """`python studio.py` in `directory`, which is not the repository's; returns it with its address.
 
-    `variables`: of its environment, besides those of this process
+    `variables`: of its environment, besides those of this process. What it prints goes to `studio.log` in `directory`:
+    into a pipe that nobody reads it could not print for long.
     """
     port = free_port()
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"} | variables
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "studio.py"), "--port", str(port), *arguments],
-        cwd=directory,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    log = directory / "studio.log"
+    with log.open("w") as printed:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "studio.py"), "--port", str(port), *arguments],
+            cwd=directory,
+            env=environment,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + SERVED_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
@@ -90,8 +93,8 @@ def start_studio(directory: Path, *arguments: str, **variables: str) -> tuple[su
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     process.kill()
-    output, _ = process.communicate()
-    raise AssertionError(f"the studio did not serve its page:\n{output}")
+    process.wait()
+    raise AssertionError(f"the studio did not serve its page:\n{log.read_text(errors='replace')}")
 
 
 def end_studio(process: subprocess.Popen[str]) -> int:
@@ -130,21 +133,25 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(chromium: Browser, studio_url: str) -> Iterator[Callable[..., Page]]:
-    """Opens the studio in a browser of its own: `open_page(path="", width=1280, height=720, scheme="light")`.
+    """Opens the studio in a browser of its own: `open_page(path="", width=1280, height=720, scheme="light",
+    locale="en-US")`.
 
     After the test, no request may have left the machine and nothing may have been an error on the console.
     """
     witness = Witness()
     contexts = []
 
-    def open_it(path: str = "", *, width: int = 1280, height: int = 720, scheme: str = "light") -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    def open_it(
+        path: str = "", *, width: int = 1280, height: int = 720, scheme: str = "light", locale: str = "en-US"
+    ) -> Page:
+        size = {"width": width, "height": height}
+        context = chromium.new_context(viewport=size, color_scheme=scheme, locale=locale)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
         witness.watch(page)
         page.goto(studio_url + path)
-        page.get_by_role("tab", name="Base vs Chat", exact=True).wait_for()
+        page.get_by_role("tab").nth(7).wait_for()
         return page
 
     yield open_it

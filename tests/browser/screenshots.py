@@ -4,7 +4,10 @@ Starts a studio of its own, does in each tab what a visitor would do first, and 
 docs/screenshots/<stage>-<desktop|phone>-<light|dark>.png; then presses Prove it, waits for the verdict, and writes
 docs/screenshots/<stage>-prove-<desktop|phone>-<light|dark>.png, of the Prove block alone.
 
-    --only tabs|prove   one of the two kinds      --into FOLDER   in another place
+    --only tabs|prove|lesson   one of the kinds      --into FOLDER   in another place
+
+The lesson's few are docs/screenshots/lesson-….png; with --out FOLDER every beat is taken at every size, light and dark,
+into that folder, with sheets to look them through, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipelines.stages import STAGES
+from tests.browser import lesson_pictures
 from tests.browser.conftest import CHROMIUM, FLAGS, ROOT, end_studio, start_studio
 
 PICTURES = ROOT / "docs" / "screenshots"
@@ -81,8 +85,9 @@ def main(arguments: list[str]) -> None:
     """Write the pictures of the named stages, or of all; Practice before Base vs Chat, which shows its adapter."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stages", nargs="*", default=[stage.key for stage in STAGES])
-    parser.add_argument("--only", choices=("tabs", "prove"))
+    parser.add_argument("--only", choices=("tabs", "prove", "lesson"))
     parser.add_argument("--into", type=Path, default=PICTURES)
+    parser.add_argument("--out", type=Path, help="every beat of the lesson, into this folder")
     chosen = parser.parse_args(arguments)
     chosen.into.mkdir(parents=True, exist_ok=True)
     stages = [stage.key for stage in STAGES if stage.key in chosen.stages]
@@ -90,11 +95,16 @@ def main(arguments: list[str]) -> None:
         process, url = start_studio(Path(directory))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
+            if chosen.out:
+                lesson_pictures.every(browser, url, chosen.out, stages)
+                return
+            if chosen.only in (None, "lesson"):
+                lesson_pictures.few(browser, url, chosen.into)
             run = ""
             for scheme in ("light", "dark"):
-                if chosen.only != "prove":
+                if chosen.only in (None, "tabs"):
                     run = _pictures(browser, url, scheme, stages, run, chosen.into)
-                if chosen.only != "tabs":
+                if chosen.only in (None, "prove"):
                     _verdicts(browser, url, scheme, stages, chosen.into)
         finally:
             browser.close()

@@ -67,6 +67,7 @@ def test_an_empty_prompt_is_a_sentence_and_not_a_crash(open_tab: Callable[..., P
     expect(page.get_by_text("prompt: is empty")).to_be_visible(timeout=SLOW)
 
 
+@pytest.mark.slow
 def test_a_finished_run_joins_by_itself_and_can_be_merged(
     open_tab: Callable[..., Page], studio_url: str, answering: Answering
 ) -> None:
@@ -83,11 +84,13 @@ def test_a_finished_run_joins_by_itself_and_can_be_merged(
     expect(choice).to_be_checked(timeout=SLOW)
     page.get_by_role("button", name="Ask all").click()
     columns = page.locator("#answers .answer")
-    expect(columns).to_have_count(3, timeout=SLOW)
-    expect(columns.nth(2)).to_contain_text(run[:6])
+    expect(columns.filter(has_text=run[:6])).to_have_count(1, timeout=SLOW)
     expect_proof(page, answering)
     if answering.weights:
-        expect(columns.nth(0).locator(".proof")).to_contain_text("Active adapters: none of 1 attached")
+        # Runs of tests before this one stand here too, so how many are attached is not this test's to say.
+        expect(columns.nth(0).locator(".proof")).to_contain_text(re.compile(r"Active adapters: none of \d attached"))
+    page.get_by_label("Merge an adapter").click()
+    page.get_by_role("option", name=run[:6]).click()
     page.get_by_role("button", name="Merge", exact=True).click()
     table = page.locator("#merge table")
     expect(table).to_contain_text("Largest logit difference, float32", timeout=SLOW)
@@ -95,6 +98,7 @@ def test_a_finished_run_joins_by_itself_and_can_be_merged(
     expect(page.locator("#stage-base-vs-chat .take-home-code").first).to_contain_text(f"runs/{run}/adapter")
 
 
+@pytest.mark.slow
 def test_an_adapter_made_elsewhere_is_asked_and_a_wrong_one_is_explained(chromium: Browser, tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
     for name, made_for in (("friend", "/home/ann/pocket-base"), ("stranger", "meta-llama/Llama-3.1-8B")):
@@ -121,6 +125,7 @@ def test_an_adapter_made_elsewhere_is_asked_and_a_wrong_one_is_explained(chromiu
         assert end_studio(process) == 0
 
 
+@pytest.mark.slow
 def test_two_browsers_vote_blind_and_see_one_tally(open_tab: Callable[..., Page]) -> None:
     teacher, student = open_tab(), open_tab(width=390, height=844)
     teacher.get_by_role("checkbox", name="Poet").check()
@@ -167,6 +172,7 @@ def test_two_browsers_vote_blind_and_see_one_tally(open_tab: Callable[..., Page]
         expect(page.locator("#blind-question .vote")).to_have_count(0, timeout=SLOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_wider_than_the_window(open_tab: Callable[..., Page], answering: Answering, width: int) -> None:
     page = open_tab(width=width)

@@ -53,6 +53,7 @@ def test_an_upload_is_checked_cleaned_and_goes_to_practice(open_page: Callable[.
     expect(page.get_by_label("Data", exact=True)).to_have_value(chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_widens_the_page(open_page: Callable[..., Page], width: int) -> None:
     page = open_page("/?tab=data", width=width)
@@ -60,6 +61,7 @@ def test_nothing_widens_the_page(open_page: Callable[..., Page], width: int) -> 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_a_model_writes_examples_and_what_was_kept_is_looked_into(open_page: Callable[..., Page]) -> None:
     page = open_page("/?tab=data")
     tab = page.locator("#stage-data")

@@ -146,6 +146,7 @@ def test_the_script_follows_the_settings(lora: Page) -> None:
     expect(lora.locator("#stage-lora .take-home-code")).to_contain_text('target_modules="all-linear"')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tab", ["lora", "qlora"])
 def test_a_phone_shows_everything_without_scrolling_sideways(open_page: Callable[..., Page], tab: str) -> None:
     page = open_page(f"/?tab={tab}", width=390, height=844)

@@ -72,6 +72,7 @@ def test_a_cut_stop_token_is_a_warning(open_page: Callable[..., Page]) -> None:
     expect(tab.locator('[data-warning="truncated"], [data-warning="all-masked"]')).to_be_visible(timeout=60_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_widens_the_page(open_page: Callable[..., Page], width: int) -> None:
     page = open_page("/?tab=sft", width=width)

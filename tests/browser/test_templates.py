@@ -70,6 +70,7 @@ def test_tools_reach_the_rendering(open_page: Callable[..., Page]) -> None:
     expect(tab.locator(".rendering").nth(2)).to_contain_text("The weather of a city", timeout=60_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_widens_the_page(open_page: Callable[..., Page], width: int) -> None:
     page = open_page("/?tab=templates", width=width)

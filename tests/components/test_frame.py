@@ -42,40 +42,49 @@ def events_of(page: gr.Blocks, output: gr.components.Component) -> list[dict[str
     return [event for event in page.config["dependencies"] if output._id in event["outputs"]]
 
 
-def test_a_follower_hears_the_opening_of_its_tab_and_is_asked_past_the_queue_by_changes() -> None:
+def test_a_follower_is_asked_past_the_queue_when_its_tab_opens_or_an_input_changes() -> None:
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
         rank, drawn = gr.Slider(), gr.HTML()
         frame.follow(lambda r: f"r={r}", [rank], [drawn])
-    opened, asked, changed, said = events_of(page, drawn)
-    assert [tuple(target) for target in opened["targets"]] == [(frame.tab._id, "select")]
-    assert (asked["queue"], page.fns[asked["id"]].fn(4)) == (False, ("r=4", ""))
-    assert [tuple(target) for target in changed["targets"]] == [(rank._id, "change")]
-    assert not changed["backend_fn"]
-    assert f'studioFollow({asked["id"]}, "stage-lora", values, 2)' in changed["js"]
-    assert [event for _, event in said["targets"]] == ["change"]
-    assert {event["api_visibility"] for event in (opened, asked, changed, said)} == {"private"}
+    asked, heard = events_of(page, drawn)
+    assert (asked["queue"], asked["targets"], page.fns[asked["id"]].fn(4)) == (False, [], ("r=4", ""))
+    assert [tuple(target) for target in heard["targets"]] == [(frame.tab._id, "select"), (rank._id, "change")]
+    assert not heard["backend_fn"]
+    assert f'studioFollow({asked["id"]}, "lora", values, 2, true)' in heard["js"]
+    assert {event["api_visibility"] for event in (asked, heard)} == {"private"}
+
+
+def test_what_follows_a_visitors_own_state_is_asked_by_way_of_the_queue() -> None:
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
+        mine, drawn = gr.State(1), gr.HTML()
+        frame.follow(lambda value: f"{value}", [mine], [drawn])
+    (heard,) = events_of(page, drawn)
+    assert heard["queue"] and heard["backend_fn"]
+    assert [tuple(target) for target in heard["targets"]] == [(frame.tab._id, "select"), (mine._id, "change")]
 
 
 def test_a_script_follows_its_inputs() -> None:
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
         rank = gr.Slider()
         code = frame.take_home(lambda r: f"r={r}", [rank], "lora.py")
-    assert [page.fns[event["id"]].fn(3) for event in events_of(page, code)[:2]] == ["r=3", ("r=3", "")]
+    assert page.fns[events_of(page, code)[0]["id"]].fn(3) == ("r=3", "")
 
 
-def test_what_is_wrong_is_said_by_way_of_the_queue_and_nowhere_else() -> None:
+def test_what_is_wrong_is_said_once_for_a_tab_by_way_of_the_queue() -> None:
     def script(targets: str) -> str:
         raise InputError("'q_porj' is not known", "targets", "Use q_proj.")
 
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
-        code = frame.take_home(script, [gr.Textbox()], "lora.py")
-    opened, asked, _, said = (page.fns[event["id"]].fn for event in events_of(page, code))
-    kept, wrong = asked("q_porj")
-    assert kept == gr.skip() and "Use q_proj" in wrong
-    for handler, values in ((opened, ["q_porj"]), (said, ["q_porj", wrong])):
-        with pytest.raises(gr.Error, match="Use q_proj"):
-            handler(*values)
-    assert said("q_proj", "") == gr.skip()
+        names = gr.Textbox()
+        codes = [frame.take_home(script, [names], name) for name in ("lora.py", "more.py")]
+    for code in codes:
+        kept, wrong = page.fns[events_of(page, code)[0]["id"]].fn("q_porj")
+        assert kept == gr.skip() and "Use q_proj" in wrong
+    (said,) = (event for event in page.config["dependencies"] if event["queue"] and event["backend_fn"])
+    assert [event for _, event in said["targets"]] == ["change"]
+    with pytest.raises(gr.Error, match="Use q_proj"):
+        page.fns[said["id"]].fn(wrong)
+    assert page.fns[said["id"]].fn("") is None
 
 
 def test_what_play_says_take_home_does_not_repeat() -> None:
@@ -84,10 +93,9 @@ def test_what_play_says_take_home_does_not_repeat() -> None:
 
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), stage_frame("lora") as frame:
         code = frame.take_home(script, [gr.Textbox()], "lora.py", play_says=True)
-    events = events_of(page, code)
-    assert len(events) == 3  # nothing hears that something is wrong
-    assert page.fns[events[0]["id"]].fn("q_porj") == gr.skip()
-    assert page.fns[events[1]["id"]].fn("q_porj")[0] == gr.skip()
+    asked, heard = events_of(page, code)
+    assert page.fns[asked["id"]].fn("q_porj") == gr.skip()
+    assert asked["outputs"] == heard["outputs"] == [code._id]  # nothing hears that something is wrong
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)

@@ -15,6 +15,7 @@ from components.widgets.answers import answers_html, merge_html, proof_html, roa
 from pipelines.blind_vote import BlindVote
 from pipelines.comparison import BaseProof, MergeReport
 from pipelines.completion import Completion
+from pipelines.errors import InputError
 from pipelines.experiments import ExperimentService
 from pipelines.models import ModelManager
 from pipelines.road import OwnStage, road
@@ -33,6 +34,12 @@ class Runs:
 
     def list(self) -> list[View]:
         return [View("one", "tiny · lora r=4")]
+
+    def view(self, run_id: str) -> View:
+        found = next((view for view in self.list() if view.run_id == run_id), None)
+        if found is None:
+            raise InputError(f"there is no run '{run_id}'", "run_id")
+        return found
 
 
 @pytest.fixture

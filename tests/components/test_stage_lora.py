@@ -6,11 +6,14 @@ import ast
 import json
 import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from components.context import Studio
 from components.lora_experiments import adder, layer_runner, measurer, ranks_viewer, sweeper
@@ -175,7 +178,7 @@ def test_a_rank_is_drawn_among_those_measured(tiny_studio: Studio) -> None:
     rebuilder = Rebuilder(tiny_studio.manager)
     assert "right at rank 3, of 128 held-out questions" in measurer(rebuilder)(3)
     drawn = list(sweeper(rebuilder)())[-1]
-    assert re.findall(r"r = (\d+)", drawn) == ["0", "1", "2", "3", "4", "8", "16", "32"]
+    assert re.findall(r">r = (\d+)", drawn) == ["0", "1", "2", "3", "4", "8", "16", "32"]
 
 
 def test_the_chapters_layer_is_run_and_its_repair_changes_nothing(tiny_studio: Studio) -> None:
@@ -206,3 +209,13 @@ def test_a_redraw_takes_less_than_twenty_milliseconds() -> None:
     for r in range(1, 21):
         view(*changed(r=r))
     assert (time.process_time() - start) / 20 < 0.02
+
+
+def test_the_name_of_a_matrix_stays_text(tmp_path: Path) -> None:
+    """It comes from the files of the pair, whoever made them."""
+    name = "model.layers.0.<b data-attack>.weight"
+    folders = tmp_path / "base", tmp_path / "tuned"
+    for folder in folders:
+        folder.mkdir()
+        save_file({name: np.ones((4, 4), dtype=np.float32)}, folder / "model.safetensors")
+    assert "&lt;b data-attack&gt;.weight is the same" in adder(folders)(name, 2, 4, False, 1.0, 0.5)
