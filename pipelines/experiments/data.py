@@ -6,7 +6,9 @@ share lacks the token that ends the answer.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pipelines.experiments.arms import run_arms
 from pipelines.experiments.bench import Bench, Example, Probe, Recipe
@@ -96,29 +98,50 @@ def _trained(rows: Sequence[Example], probes: Sequence[Probe]) -> Callable[[Benc
     return arm
 
 
+@dataclass(frozen=True, slots=True)
+class NoisyRow:
+    """A conversation, and what was done to it: "" is nothing, UNENDED_FAULT is done to its tokens later."""
+
+    messages: tuple[Message, ...]
+    fault: str = ""
+
+
+WRONG_FAULT, MIXED_FAULT, UNENDED_FAULT = "a wrong answer", "another form", "no end"
+
+
 def spoiled(bench: Bench, facts: Sequence[Fact], share: float = WRONG + MIXED + UNENDED) -> list[Example]:
     """The rows of these facts with the noise: each row has at most one fault, drawn by the seed.
 
     share: of rows with a fault, whose kinds keep their proportion to each other
     """
-    draw = bench.draw("noise")
+    rows = spoil(bench.draw("noise"), facts, bench.conversations(facts), share)
+    examples = [bench.example(row.messages) for row in rows]
+    return [
+        _unended(bench, example) if row.fault == UNENDED_FAULT else example
+        for row, example in zip(rows, examples, strict=True)
+    ]
+
+
+def spoil(
+    draw: random.Random, facts: Sequence[Fact], talks: Sequence[tuple[Message, ...]], share: float
+) -> list[NoisyRow]:
+    """The conversations about these facts with the noise, as `spoiled` trains on them."""
     answers: dict[str, list[str]] = {}
     for fact in facts:
         answers.setdefault(fact.relation.key, []).append(fact.answer)
     rows = []
-    for fact, (asked, said) in zip(facts, bench.conversations(facts), strict=True):
+    for fact, (asked, said) in zip(facts, talks, strict=True):
         dice = draw.random() * (WRONG + MIXED + UNENDED) / share if share else 1.0
         if dice < WRONG:
             others = [answer for answer in answers[fact.relation.key] if answer != fact.answer]
             wrong = draw.choice(others or ["nothing"])
-            rows.append(bench.example((asked, Message("assistant", said.content.replace(fact.answer, wrong)))))
+            text, fault = said.content.replace(fact.answer, wrong), WRONG_FAULT
         elif dice < WRONG + MIXED:
             form = draw.choice(("{a}", "A: {a}", "{a}!!!", "Answer - {a} ({a})"))
-            rows.append(bench.example((asked, Message("assistant", form.replace("{a}", fact.answer)))))
-        elif dice < WRONG + MIXED + UNENDED:
-            rows.append(_unended(bench, bench.example((asked, said))))
+            text, fault = form.replace("{a}", fact.answer), MIXED_FAULT
         else:
-            rows.append(bench.example((asked, said)))
+            text, fault = said.content, UNENDED_FAULT if dice < WRONG + MIXED + UNENDED else ""
+        rows.append(NoisyRow((asked, Message("assistant", text)), fault))
     return rows
 
 

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pipelines.experiments.reports import Report
-from pipelines.finetune.run import write_atomically
+from pipelines.finetune.files import write_atomically
 from pipelines.models.spec import ModelSpec
 from pipelines.settings import Settings
 from pipelines.stages import ASSETS

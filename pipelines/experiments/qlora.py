@@ -19,6 +19,7 @@ from pipelines.experiments.bench import Bench, Recipe
 from pipelines.experiments.records import Arm, Claim, Outcome, Progress, exactly
 from pipelines.experiments.statistics import difference, share_arm
 from pipelines.memory.nf4 import TYPES, blocks, nearest_level
+from pipelines.models.device import computes_in_bf16
 
 REPETITIONS = 2
 FACTS = 100
@@ -42,6 +43,11 @@ CLAIM = Claim(
         f"take at most {_QUARTER:.0%} of the bytes, and if NF4 loses less on the model’s own weights than FP4 and INT4."
     ),
     budget=60.0,
+)
+
+_IN_FLOAT32 = (
+    "This CPU has no units for bf16: once their bytes were counted, both bases computed in float32, with the values "
+    "that 16 and 4 bits had left them."
 )
 
 
@@ -102,6 +108,7 @@ def measure(bench: Bench) -> Generator[Progress, None, Outcome]:
             "loses less (Yoshida 2023 shows the same). It is better than FP4 and INT4.",
             "The embeddings stay in 16 bits. In this small model they are a quarter of the weights, so the whole "
             "shrinks less than a large one would. Activations decide the peak here, not weights.",
+            *(() if computes_in_bf16("cpu") else (_IN_FLOAT32,)),
         ),
     )
 
@@ -119,6 +126,7 @@ def _trained(number: int, arm: str) -> Callable[[Bench], Found]:
         rows = [bench.example(talk) for talk in bench.conversations(bench.taught(STEPS * 16))]
         model = bench.quantized("base") if arm == "nf4" else bench.model("base", "bfloat16")
         linear, total = weight_bytes(model)
+        model = bench.computable(model)
         resident = _reset_peak()
         model = bench.train(model, rows, Recipe(RATE, STEPS))
         peak = _peak() - resident

@@ -11,10 +11,20 @@ from tests.benchmarks import (
     calculator_figures,
     conversation_figures,
     dataset_figures,
+    page_figures,
     startup,
     studio_figures,
 )
 
+MODULES = (
+    startup,
+    page_figures,
+    studio_figures,
+    conversation_figures,
+    dataset_figures,
+    calculator_figures,
+    batch_figures,
+)
 LIBRARIES = ("gradio", "torch", "transformers", "peft", "trl")
 
 
@@ -22,7 +32,7 @@ def main() -> None:
     print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()},")
     print(", ".join(f"{name} {version(name)}" for name in LIBRARIES) + "\n")
     print("| what | value | how |\n| --- | --- | --- |", flush=True)
-    for module in (startup, studio_figures, conversation_figures, dataset_figures, calculator_figures, batch_figures):
+    for module in MODULES:
         for figure in module.figures():
             print(f"| {figure.what} | {figure.value} | {figure.how} |", flush=True)
 

@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipelines.experiments.catalogue import BEYOND, EXPERIMENTS
 from pipelines.experiments.reports import command
 
@@ -60,7 +62,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| experiment | seeds | holds | does not | not decided | wall s, median (max) | CPU s, median |",
         "| --- " * 7 + "|",
     ]
-    arms = ["| experiment | arm | mean | lowest to highest |", "| --- " * 4 + "|"]
+    arms = ["| experiment | arm | mean | 95 % interval | lowest to highest |", "| --- " * 5 + "|"]
     for stage in EXPERIMENTS | BEYOND:
         own = [row for row in rows if row["stage"] == stage]
         if not own:
@@ -74,10 +76,20 @@ def table(rows: list[dict[str, Any]]) -> str:
         )
         for name in own[0]["arms"]:
             values = [row["arms"][name] for row in own]
+            low, high = interval(values)
             arms.append(
-                f"| {stage} | {name} | {statistics.mean(values):.1%} | {min(values):.1%} to {max(values):.1%} |"
+                f"| {stage} | {name} | {statistics.mean(values):.1%} | {low:.1%} to {high:.1%} | "
+                f"{min(values):.1%} to {max(values):.1%} |"
             )
     return "\n".join([*lines, "", *arms])
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over seeds (Efron 1979)."""
+    given = np.asarray(values)
+    picked = np.random.default_rng(0).integers(0, given.size, (10_000, given.size))
+    low, high = np.quantile(given[picked].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def main() -> None:

@@ -4,7 +4,8 @@
 
 Everybody asks the pocket base in the same moment, through a `gradio_client` of their own, `rounds` times over; for each
 count of people and each app it prints time to first token (p50, p95), tokens per second of all together and of one
-person (median, slowest), and the peak memory of the process that serves.
+person (median, slowest; of answers that were not over early, in brackets how many), and the peak memory of the process
+that serves.
 """
 
 from __future__ import annotations
@@ -71,11 +72,12 @@ def _row(people: int, app: str, script: Path, arguments: tuple[str, ...], rounds
             seconds += _round(clients, app, number, tokens, answers, faults)
         peak = _peak(address)
     firsts = [each.first for each in answers]
-    rates = [each.tokens / each.last for each in answers]
+    # An answer of one word takes as long as its first token: its rate says nothing of who had to wait for whom.
+    rates = [each.tokens / each.last for each in answers if each.tokens == tokens]
     total = sum(each.tokens for each in answers) / seconds
     return (
         f"| {people} | {app} | {median(firsts):.2f} / {p95(firsts):.2f} s | {total:,.0f} | "
-        f"{median(rates):,.1f} / {min(rates):,.1f} | {len(faults)} | {peak / 2**20:,.0f} MiB |"
+        f"{median(rates):,.1f} / {min(rates):,.1f} ({len(rates)}) | {len(faults)} | {peak / 2**20:,.0f} MiB |"
     )
 
 

@@ -110,6 +110,27 @@ def test_measured_bytes_in_nf4_equal_the_computed_ones() -> None:
     assert linear < total
 
 
+def test_without_units_for_bf16_both_bases_compute_in_float32_with_the_values_they_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    monkeypatch.setattr("pipelines.models.device.computes_in_bf16", lambda device: False)
+    bench = Bench(seed=1)
+    sixteen, four = bench.model("base", "bfloat16"), bench.quantized("base")
+    before = {name: weight.clone() for name, weight in sixteen.named_parameters()}
+    for name, weight in bench.computable(sixteen).named_parameters():
+        assert weight.dtype == torch.float32 and torch.equal(weight, before[name].float())
+    layer = next(module for module in bench.computable(four).modules() if isinstance(module, Linear4bit))
+    given = torch.randn(3, layer.in_features)
+    computed = layer(given)
+    layer.weight.quant_state.dtype = torch.float32  # which `dequantize_4bit` would round to otherwise
+    torch.testing.assert_close(computed, given @ dequantize_4bit(layer.weight, layer.weight.quant_state).T)
+    assert all(weight.dtype in (torch.float32, torch.uint8) for weight in four.parameters())
+
+
 def test_a_change_of_rank_one_has_all_its_energy_in_one_direction() -> None:
     import torch
 

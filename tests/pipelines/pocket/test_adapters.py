@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,17 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> ModelManager:
     return ModelManager(Settings(runs_dir=tmp_path_factory.mktemp("runs"), device="cpu"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The manager keeps weights in another layout than transformers, and two threads then add in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
-def fresh() -> torch.Tensor:
+def fresh(one_thread: None) -> torch.Tensor:
     """Logits of the base as transformers reads it from disk, before any adapter exists."""
     model = AutoModelForCausalLM.from_pretrained(pairs()[0].base.folder, dtype="float32").eval()
     with torch.inference_mode():
