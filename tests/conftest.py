@@ -6,6 +6,10 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,8 +86,6 @@ def tiny_folders(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def tiny_pair(tiny_folders: TinyPair, tmp_path: Path) -> TinyPair:
     """The pair in a directory of this test, so that runs and adapters can be put beside it."""
-    import shutil
-
     return TinyPair(*(Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in tiny_folders))
 
 
@@ -98,6 +100,39 @@ def write_adapter(base: Path, folder: Path, seed: int = 0, **options: Any) -> Pa
     config = LoraConfig(task_type="CAUSAL_LM", **defaults | options)
     get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
     return folder
+
+
+class Disk:
+    """A small disk of its own, to be filled, freed and made read only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._ballast = path, path / "ballast"
+
+    def fill(self, leave: int = 0) -> None:
+        """Leave so many bytes free, in whole pages."""
+        with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(shutil.disk_usage(self.path).free or 4096))
+        os.truncate(self._ballast, self._ballast.stat().st_size - leave)
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+    def mount(self, *options: str) -> bool:
+        done = subprocess.run(["mount", *options, str(self.path)], capture_output=True, check=False)
+        return done.returncode == 0
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """64 MiB of memory as a disk, where this process may mount one."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    made = Disk(path)
+    if shutil.which("mount") is None or not made.mount("-t", "tmpfs", "-o", "size=64m", "tmpfs"):
+        pytest.skip("no disk can be mounted here")
+    yield made
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def _write_model(folder: Path, tokenizer: Any, seed: int) -> None:

@@ -47,8 +47,12 @@ if [ "$slow" = yes ]; then
     apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light >/dev/null \
       || echo "no nginx: the tests behind a proxy are skipped"
   fi
+  # Attacks mostly wait for pages and answers, so two at a time; the others measure, train, and take the cores they have.
+  attacks=(tests/hostile tests/browser/test_payloads.py)
+  step "attacks"
+  python -m pytest --numprocesses 2 --dist load -m "slow and not benchmark" "$@" "${attacks[@]}"
   step "slow proofs"
-  python -m pytest -m "slow and not benchmark" "$@"
+  python -m pytest -m "slow and not benchmark" "$@" "${attacks[@]/#/--ignore=}"
 fi
 
 step "done"

@@ -117,6 +117,8 @@ def test_a_space_listens_to_everybody_unless_it_is_told_otherwise() -> None:
     assert parse_settings([], {"SPACE_ID": "ada/studio"}).host == "0.0.0.0"
     assert parse_settings([], {"SPACE_ID": "ada/studio", "STUDIO_HOST": "127.0.0.1"}).host == "127.0.0.1"
     assert parse_settings([], {}).host == "127.0.0.1"
+    assert parse_settings([], {"SPACE_ID": "ada/studio"}).public and not parse_settings([], {}).public
+    assert not parse_settings([], {"SPACE_ID": "ada/studio", "STUDIO_PUBLIC": "false"}).public
 
 
 def test_the_spaces_front_matter_names_what_is_pinned_here() -> None:
