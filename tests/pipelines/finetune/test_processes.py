@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.errors import InputError
@@ -32,7 +34,8 @@ def _start(run: RunDirectory, launch: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *launch, "-m", "pipelines.finetune.worker", "--run", str(run.path)],
         cwd=ROOT,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+        env=os.environ
+        | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONFAULTHANDLER": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -40,7 +43,15 @@ def _start(run: RunDirectory, launch: list[str]) -> subprocess.Popen[str]:
 
 
 def _finish(run: RunDirectory, worker: subprocess.Popen[str]) -> None:
-    _, said = worker.communicate(timeout=200)
+    try:
+        _, said = worker.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        # Processes that wait for each other say, with their last breath, where.
+        started = psutil.Process(worker.pid)
+        for one in (*started.children(recursive=True), started):
+            one.send_signal(signal.SIGABRT)
+        _, said = worker.communicate(timeout=30)
+        pytest.fail(f"no end in 200 s; the run's last events: {run.events()[-3:]}\n{said[-8000:]}")
     assert worker.returncode == 0, said[-2000:]
 
 
