@@ -25,6 +25,7 @@ from pipelines.experiments.bench import Bench  # noqa: E402
 from pipelines.experiments.catalogue import BEYOND, EXPERIMENTS, Experiment, experiment  # noqa: E402
 from pipelines.experiments.records import Progress  # noqa: E402
 from pipelines.experiments.reports import Report, progress_dict  # noqa: E402
+from pipelines.priority import give_way  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--watched", action="store_true", help="end when standard input does (for the studio)")
     chosen = parser.parse_args(arguments)
     if chosen.watched:
+        give_way()
         threading.Thread(target=_end_with_input, daemon=True).start()
     # Libraries print what they like to standard output, which here belongs to the lines.
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")

@@ -29,6 +29,7 @@ from pipelines.finetune.measuring import forget_peak, resident_bytes
 from pipelines.finetune.processes import Reader, rank
 from pipelines.finetune.recorder import Clock
 from pipelines.finetune.run import ENDED, HEARTBEAT_SECONDS, RunDirectory
+from pipelines.priority import give_way
 from pipelines.stages import ASSETS
 
 READY = "ready"
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not chosen.warm:
         return work(RunDirectory(chosen.run))
+    give_way()
     prepare()
     rehearse()
     print(READY, measured(chosen.measure) if chosen.measure else "", flush=True)
