@@ -54,6 +54,20 @@ def test_two_who_prove_at_once_both_get_their_verdict(open_page: Callable[..., P
         expect(page.locator("#stage-problem .prove-verdict")).to_be_visible(timeout=SLOW)
 
 
+def test_a_claim_of_ones_own_is_stated_and_measured(open_page: Callable[..., Page]) -> None:
+    page = open_page("/?tab=practice")
+    own = page.locator("#stage-practice .own-claim")
+    own.get_by_role("button", name="A claim of your own").click()
+    for label, value in (("A: Steps", "20"), ("B: Steps", "2"), ("A: Rank r", "4"), ("B: Rank r", "4")):
+        own.get_by_label(label, exact=True).fill(value)
+    expect(own.locator(".prove-claim")).to_contain_text("A (steps 20) is better than B (steps 2)")
+    own.get_by_role("button", name="Measure", exact=True).click()
+    expect(own.locator(".prove-verdict")).to_contain_text("Holds", timeout=SLOW)
+    expect(own.locator(".arm .whisker")).to_have_count(2)
+    expect(own.locator(".prove-command")).to_contain_text("python -m pipelines.experiments 'own")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_wrong_seed_is_said(open_page: Callable[..., Page]) -> None:
     page = open_page("/?tab=problem")
     block = page.locator("#stage-problem")
