@@ -188,9 +188,12 @@ def sdpa_by_conversation(
         return sdpa_attention_forward(module, query, key, value, attention_mask, position_ids=position_ids, **options)
     parts = []
     for begin, end in zip(begins, [*begins[1:], query.shape[2]], strict=True):
-        own = [states[:, :, begin:end] for states in (query, key, value)]
-        parts.append(sdpa_attention_forward(module, *own, None, **options)[0])
-    return torch.cat(parts, dim=1), None
+        # torch's kernel for a CPU takes twice as long in bf16, on a processor with bf16 units too: 3.6 and 1.7 ms for
+        # nine heads over 131 tokens, forth and back. Autocast would make bf16 of float32 again.
+        own = [states[:, :, begin:end].float() for states in (query, key, value)]
+        with torch.autocast("cpu", enabled=False):
+            parts.append(sdpa_attention_forward(module, *own, None, **options)[0])
+    return torch.cat(parts, dim=1).to(query.dtype), None
 
 
 def _begins(position_ids: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> list[int]:

@@ -6,7 +6,8 @@ The model has the shape of SmolLM2-135M (576 wide, 30 layers, 49,152 tokens) and
 needed to measure time. The rows are conversations of several of the lesson's questions, about 150 tokens each, four in
 a step. Each arm is a process of its own, in turn: seconds of a step are the median over its steps without the first;
 tokens are real ones, without padding; memory is the peak of resident bytes. Both train the labels that the studio
-computed, in the same order, with LoRA r = 16 on all linear layers. TRL's other settings are its defaults.
+computed, in the same order, with LoRA r = 16 on all linear layers. TRL's other settings are its defaults. The studio
+trains in the dtype that it chooses on this machine.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2, help="how often the arms take turns; the median counts")
-    parser.add_argument("--bf16", action="store_true", help="leave TRL's own dtype, bf16, on a CPU that emulates it")
+    parser.add_argument("--bf16", action="store_true", help="leave TRL its own dtype, bf16, and tell it to use the CPU")
     parser.add_argument("--arm", choices=("trl", "studio"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -115,7 +116,8 @@ def _train_trl(folder: Path) -> dict[str, Any]:
             seed=0,
             disable_tqdm=True,
             dataset_kwargs={"skip_prepare_dataset": True},
-            **({} if settings["bf16"] else {"bf16": False}),
+            # Left alone, TRL asks for bf16, and transformers refuses that on a machine without a GPU.
+            **({"use_cpu": True} if settings["bf16"] else {"bf16": False}),
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(folder / "model"),
@@ -172,6 +174,7 @@ def _write_model(folder: Path) -> None:
 
 def _write_rows(folder: Path, steps: int, bf16: bool) -> tuple[list[int], dict[str, Any]]:
     """The run's directory for the studio, its rows as TRL takes them; returns their lengths in training order."""
+    from pipelines.finetune.arguments import torch_dtype
     from pipelines.finetune.config import FinetuneConfig
     from pipelines.finetune.conversations import build_examples
     from pipelines.finetune.loading import load_tokenizer
@@ -187,12 +190,12 @@ def _write_rows(folder: Path, steps: int, bf16: bool) -> tuple[list[int], dict[s
     rows = Rows(tuple(_conversations(steps * BATCH)), ())
     run = RunDirectory.create(folder)
     rows.write(run.path)
-    run.configure(replace(config, dtype="bf16" if bf16 else config.dtype), model, "cpu")
+    run.configure(config, model, "cpu")
     (folder / "run_id").write_text(run.id, encoding="utf-8")
     examples = build_examples(rows, load_tokenizer(model), config, model).train
     lines = [json.dumps(example.as_columns()) + "\n" for example in examples]
     (folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
-    settings = {"steps": steps, "bf16": bf16}
+    settings = {"steps": steps, "bf16": bf16, "studio": torch_dtype(config, model.parameters, "cpu")}
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     return [len(example.input_ids) for example in examples], settings
 
@@ -261,7 +264,8 @@ def _described(lengths: Sequence[int], settings: dict[str, Any]) -> str:
 
     real = sum(lengths)
     widest = sum(max(lengths[at : at + BATCH]) * BATCH for at in range(0, len(lengths), BATCH))
-    dtype = "TRL in bf16" if settings["bf16"] else "both in fp32"
+    ours = "fp32" if settings["studio"] == "float32" else "bf16"
+    dtype = f"TRL in {'bf16' if settings['bf16'] else 'fp32'}, the studio in {ours}"
     return (
         f"{_processor()}; {len(lengths) // BATCH} steps of {real / len(lengths) * BATCH:.0f} real tokens, "
         f"{1 - real / widest:.0%} padding in a padded batch; {dtype}\n"

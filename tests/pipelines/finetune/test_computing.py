@@ -73,6 +73,29 @@ def test_conversations_are_attended_one_by_one(monkeypatch):
     assert seen == list(LENGTHS) * 3
 
 
+def test_a_model_in_bf16_attends_in_float32(monkeypatch):
+    """Autocast, as the trainer uses it, would make bf16 of the states again, and torch's kernel slow."""
+    from transformers.integrations import sdpa_attention
+
+    whole, dtypes = _model("llama"), set()
+    loss, _ = _loss_and_gradients(whole, _batches()[0])
+    original = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query, *rest, **options):
+        answer = original(query, *rest, **options)
+        dtypes.add((query.dtype, answer.dtype))
+        return answer
+
+    monkeypatch.setattr(sdpa_attention.torch.nn.functional, "scaled_dot_product_attention", watched)
+    model = whole.to(torch.bfloat16)
+    attend_by_conversation(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model(**_batches()[1], use_cache=False, output_hidden_states=True)
+    assert dtypes == {(torch.float32, torch.float32)}
+    assert outputs.hidden_states[-1].dtype == torch.bfloat16
+    assert outputs.loss.item() == pytest.approx(loss, rel=0.02)
+
+
 def test_a_sliding_window_keeps_its_mask():
     model = _model("mistral", sliding_window=4)
     attend_by_conversation(model)
