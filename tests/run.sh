@@ -47,12 +47,15 @@ if [ "$slow" = yes ]; then
     apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light >/dev/null \
       || echo "no nginx: the tests behind a proxy are skipped"
   fi
-  # Attacks mostly wait for pages and answers, so two at a time; the others measure, train, and take the cores they have.
-  attacks=(tests/hostile tests/browser/test_payloads.py)
-  step "attacks"
-  python -m pytest --numprocesses 2 --dist load -m "slow and not benchmark" "$@" "${attacks[@]}"
-  step "slow proofs"
-  python -m pytest -m "slow and not benchmark" "$@" "${attacks[@]/#/--ignore=}"
+  # What mostly waits, for a page, an answer or a file, goes two at a time; what measures or trains has the cores alone.
+  alone=(
+    tests/pipelines/{experiments,finetune,models} tests/teaching
+    tests/browser/test_{whole_lesson,crashes,prove}.py
+  )
+  step "slow proofs and attacks, two at a time"
+  python -m pytest --numprocesses 2 --dist loadfile -m "slow and not benchmark" "$@" "${alone[@]/#/--ignore=}"
+  step "slow proofs, one at a time"
+  python -m pytest -m "slow and not benchmark" "$@" "${alone[@]}"
 fi
 
 step "done"
