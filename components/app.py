@@ -30,13 +30,14 @@ from components import (
 from components.boundary import Page
 from components.context import Studio
 from components.lesson import Lesson
-from components.overheads import never_look_for_matplotlib, share_descriptions
+from components.overheads import describe_no_sessions, never_look_for_matplotlib
 from pipelines.stages import ASSETS, STAGES
 from pipelines.visiting import limits_of
 
 TITLE = "The fine-tuning studio"
 SCRIPTS = sorted((ASSETS / "js").glob("*.js"))  # in this order, a part before what is made of it
 FORGET_FILES = (3600, 86_400)  # seconds: how often uploads and saved files are looked through, how old they get
+MAX_SESSIONS = 2000  # pages whose choices are kept on the server; the one longest unused is forgotten first
 MAX_STREAMS = 256  # answers that can be on their way to pages at once
 
 _BUILD: dict[str, Callable[[Studio, Lesson], None]] = {
@@ -75,7 +76,7 @@ def build(studio: Studio) -> gr.Blocks:
         page.load(None, None, [tabs], js=_OPEN_LINKED % keys, api_visibility="private")
         lesson.connect(page)
         drawings.build(studio, page)
-    share_descriptions(page)
+    describe_no_sessions(page)
     return page
 
 
@@ -104,6 +105,7 @@ def serve(page: gr.Blocks, studio: Studio) -> None:
         ssr_mode=False,
         # Each stream holds a thread while it waits for its next words; anyio's forty would be a queue of their own.
         max_threads=MAX_STREAMS,
+        state_session_capacity=MAX_SESSIONS,
         run_history=False,
         i18n=languages.translate(page),
         app_kwargs={"routes": [*health.routes(studio), *room_routes.routes(studio)]},

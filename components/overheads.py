@@ -10,14 +10,14 @@ import gradio as gr
 from gradio.blocks import Block, BlocksConfig
 
 
-def share_descriptions(page: gr.Blocks) -> None:
-    """Let all sessions of a page that was built share what Gradio says of its components.
+def describe_no_sessions(page: gr.Blocks) -> None:
+    """Let the sessions of a page that was built keep no description of its components.
 
-    For each new session it describes every component once more, so that a deep link could restore it: on this page a
-    tenth to a quarter of a second of the thread that serves everybody, thirty times when thirty people arrive. The
-    studio's links name a tab only, and the descriptions are the same for all: one is made, and copied.
+    For each new session Gradio describes every component once more, so that a deep link could restore it: on this page
+    a tenth to a quarter of a second of the thread that serves everybody, thirty times when thirty people arrive, and
+    0.6 MB that stays until ten thousand others have come. The studio's links name a tab only.
     """
-    page.default_config.__class__ = _SharedConfig
+    page.default_config.__class__ = _CopiedBare
 
 
 def never_look_for_matplotlib() -> None:
@@ -30,24 +30,24 @@ def never_look_for_matplotlib() -> None:
         sys.modules.setdefault("matplotlib", None)  # type: ignore[arg-type]
 
 
-class _SharedConfig(BlocksConfig):
-    """The configuration of the page, and, copied, of a session."""
+class _CopiedBare(BlocksConfig):
+    """The configuration of the page, of which sessions keep copies."""
 
-    _described: dict[Block, dict[str, Any]]
+    def __copy__(self) -> BlocksConfig:
+        copied = super().__copy__()
+        copied.__class__ = _OfSession
+        return copied
+
+
+class _OfSession(BlocksConfig):
+    """The configuration of a session: only what is its own, or drawn for it alone, is described."""
 
     def config_for_block(  # type: ignore[override]
         self, _id: int, rendered_ids: list[int], block: Block, renderable: Any = None
     ) -> dict[str, Any]:
-        if renderable is not None or self.root_block.blocks.get(_id) is not block:
-            return BlocksConfig.config_for_block(_id, rendered_ids, block, renderable)
-        described = self.root_block.default_config.__dict__.setdefault("_described", {})
-        if block not in described:
-            described[block] = BlocksConfig.config_for_block(_id, rendered_ids, block)
-        config = described[block]
-        # A session writes into its own props.
-        return config | {"props": dict(config["props"])}
+        if renderable is None and self.root_block.blocks.get(_id) is block:
+            return _UNTOLD
+        return BlocksConfig.config_for_block(_id, rendered_ids, block, renderable)
 
-    def __copy__(self) -> BlocksConfig:
-        copied = super().__copy__()
-        copied.__class__ = _SharedConfig
-        return copied
+
+_UNTOLD: dict[str, Any] = {}  # what Gradio takes for no description, and writes nothing into
