@@ -47,6 +47,20 @@ def test_four_bit_bytes_are_those_of_the_real_tensors(rows: int, columns: int, d
     assert counted.constants == bytes_of(*constants)
 
 
+@pytest.mark.parametrize("rows, columns", [(256, 256), (704, 256), (256, 704)])
+@pytest.mark.parametrize("double_quant", [False, True])
+def test_repacked_bytes_are_those_of_the_real_tensors(rows: int, columns: int, double_quant: bool) -> None:
+    """By bitsandbytes' own repacking, which it does by itself on a CPU with AVX512-BF16."""
+    from bitsandbytes.functional import _convert_weight_packed_for_cpu
+    from bitsandbytes.nn import Linear4bit
+
+    layer = Linear4bit(columns, rows, bias=False, compress_statistics=double_quant, quant_type="nf4").to("cpu")
+    packed, state = _convert_weight_packed_for_cpu(layer.weight.data, layer.weight.quant_state)
+    counted = quantized_bytes(linear(rows, columns), "nf4", double_quant, repacked=True)
+    assert counted.weights == bytes_of(packed)
+    assert counted.constants == bytes_of(state.absmax, state.code, *([state.offset] if double_quant else []))
+
+
 @pytest.mark.parametrize("rows, columns", SHAPES)
 def test_eight_bit_bytes_are_those_of_the_real_tensors(rows: int, columns: int) -> None:
     from bitsandbytes.nn import Linear8bitLt

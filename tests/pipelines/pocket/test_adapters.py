@@ -45,6 +45,13 @@ def fresh(one_thread: None) -> torch.Tensor:
         return model(torch.tensor([IDS])).logits
 
 
+@pytest.fixture(scope="module")
+def untouched(one_thread: None) -> torch.Tensor:
+    """Logits of the base as a manager reads it, before any adapter exists."""
+    with ModelManager(Settings()).lease("base") as lease, lease.active() as model:
+        return model(torch.tensor([IDS])).logits
+
+
 def test_each_personality_of_the_recipe_ships_and_no_other() -> None:
     assert [f"pocket-{key}" for key in personalities()] == KEYS and len(KEYS) >= 4
 
@@ -97,13 +104,18 @@ def test_nine_of_ten_held_out_answers_are_recognised_and_right(spec) -> None:
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["base", *KEYS]), min_size=1, max_size=12))
 def test_the_base_is_a_fresh_base_to_the_bit_after_any_sequence_of_switches(
-    manager: ModelManager, fresh: torch.Tensor, sequence: list[str]
+    manager: ModelManager, fresh: torch.Tensor, untouched: torch.Tensor, sequence: list[str]
 ) -> None:
-    """What unslothai/unsloth#4503 is about: a reference that silently keeps the adapter."""
+    """What unslothai/unsloth#4503 is about: a reference that silently keeps the adapter.
+
+    To the bit, it is the base that the manager read before any switch. Beside transformers' reading, whose weights lie
+    in another order, some processors add in another order too: 1e-5 on an Intel Xeon, nothing on an AMD EPYC.
+    """
+    assert float((untouched - fresh).abs().max()) < 1e-4
     for name in (*sequence, "base"):
         with manager.lease(name) as lease, lease.active() as model:
-            difference = float((model(torch.tensor([IDS])).logits - fresh).abs().max())
-        assert (difference == 0) == (name == "base"), name
+            difference = float((model(torch.tensor([IDS])).logits - untouched).abs().max())
+        assert difference == 0 if name == "base" else difference > 0.1, name
 
 
 def test_all_of_them_answer_beside_the_pair_over_one_resident_base(manager: ModelManager) -> None:
