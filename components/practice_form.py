@@ -221,7 +221,7 @@ def config_of(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     config = dict(zip(names, values, strict=True))
     rows = [[str(cell or "").strip() for cell in row] for row in config["pairs"] or []]
     config["report_to"] = "trackio" if config["report_to"] else "none"
-    config["pairs"] = [{"instruction": row[0], "response": row[1]} for row in rows if any(row)]
+    config["pairs"] = [{"instruction": row[0], "response": "".join(row[1:2])} for row in rows if any(row)]
     # An empty number field that has been drawn arrives as 0, which none of these can be.
     return {key: value for key, value in config.items() if value is not None and (value or key not in _EMPTY_IS_ZERO)}
 

@@ -195,6 +195,8 @@ def read_tools(text: str) -> list[dict[str, Any]] | None:
         return parse_tools(json.loads(text))
     except json.JSONDecodeError as error:
         raise InputError(f"line {error.lineno}: {error.msg}", "tools", "Write a JSON list.") from error
+    except RecursionError:
+        raise InputError("the JSON is nested too deeply", "tools", "Write a JSON list of functions.") from None
 
 
 def take_template(key: str, jinja: str) -> str:

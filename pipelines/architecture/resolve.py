@@ -75,7 +75,7 @@ def _from_hub(hub_id: str) -> Architecture:
             "model",
             f"Paste its config.json, or use a catalogue key such as {', '.join(keys()[1:4])}.",
         ) from None
-    except (HfHubHTTPError, OSError, ValueError):
+    except (HfHubHTTPError, OSError, ValueError, RecursionError):
         raise InputError(
             f"the Hub gives no config.json for '{hub_id}'",
             "model",

@@ -105,7 +105,7 @@ def _header(file: Path, where: str) -> dict[str, dict]:
         whole = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if not all(isinstance(size, int) for tensor in header.values() for size in tensor["shape"]):
             raise ValueError("a shape that is none")
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file.name} is not a safetensors file", where, _AGAIN) from error
     if there != whole:
         raise InputError(f"{file.name} is damaged: it has {there:,} bytes and should have {whole:,}", where, _AGAIN)

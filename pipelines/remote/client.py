@@ -151,7 +151,7 @@ class Client:
 def _json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             "the server sent something that is no JSON", WHERE, f"Is it OpenAI-compatible? {_LOG}"
         ) from error
@@ -162,7 +162,7 @@ def reason(body: bytes | str | Any) -> str:
     if isinstance(body, bytes | str):
         try:
             body = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
             return "" if "<" in text else _short(text)
     while isinstance(body, dict):

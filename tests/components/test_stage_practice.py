@@ -75,7 +75,7 @@ def test_the_form_has_a_field_for_each_of_its_keys():
 
 
 def test_empty_fields_are_left_to_the_model_and_empty_rows_left_out():
-    values = DEFAULTS | {"pairs": [["Who?", "You."], ["", ""], [None, None]]}
+    values = DEFAULTS | {"pairs": [["Who?", "You."], ["", ""], [None, None], []]}
     config = config_of(Form.names(), [values[name] for name in Form.names()])
     assert config["pairs"] == [{"instruction": "Who?", "response": "You."}]
     assert "learning_rate" not in config and "max_steps" not in config
@@ -89,6 +89,12 @@ def test_the_box_of_trackio_is_a_setting():
 
 def test_a_half_filled_pair_is_said_at_once(studio):
     values = DEFAULTS | {"pairs": [["Who?", ""]]}
+    with pytest.raises(gr.Error, match="number 1 has an empty side"):
+        starter(studio)(None, *[values[name] for name in Form.names()])
+
+
+def test_a_row_with_one_cell_is_half_filled(studio):
+    values = DEFAULTS | {"pairs": [["Who?"]]}
     with pytest.raises(gr.Error, match="number 1 has an empty side"):
         starter(studio)(None, *[values[name] for name in Form.names()])
 

@@ -4,7 +4,7 @@ import gradio as gr
 import pytest
 
 from components.context import Studio
-from components.stage_templates import OWN, OWN_EXAMPLE, TOOLS_EXAMPLE, take_script, take_template, viewer
+from components.stage_templates import OWN, OWN_EXAMPLE, TOOLS_EXAMPLE, read_tools, take_script, take_template, viewer
 from components.system_prompts import answerer
 from pipelines.errors import InputError
 
@@ -30,6 +30,13 @@ def test_each_column_shows_control_text_as_chips_and_words_in_their_role(tiny_st
     assert "&lt;|im_start|&gt;user" in first and 'class="piece role-user"' in first
     assert "&lt;|eot_id|&gt;" in second and "double BOS" in second
     assert third == ""
+
+
+@pytest.mark.parametrize("tools", ['[{"name"', "[" * 100_000])
+def test_tools_that_are_no_json_are_refused(tools: str) -> None:
+    with pytest.raises(InputError, match="tools: .*Write a JSON list") as refused:
+        read_tools(tools)
+    assert len(str(refused.value)) < 200
 
 
 def test_the_difference_tells_which_characters_only_one_has(tiny_studio: Studio) -> None:

@@ -101,6 +101,7 @@ def test_deep_nesting_is_a_fault_and_no_crash(write: Write) -> None:
     deep = "[" * 100_000
     assert faults(write("deep.jsonl", '{"a": 1}\n' + deep + "\n"))
     assert faults(write("deep.json", deep))
+    assert faults(write("deep.json", f"{deep}\n[1]\n"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

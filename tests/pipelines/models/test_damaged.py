@@ -33,6 +33,7 @@ FILES = [
     (lambda file: file.write_bytes(b"garbage" * 1000), "{name} is not a safetensors file"),
     (lambda file: file.write_bytes(bytes(1000)), "{name} is not a safetensors file"),
     (header(b"[1, 2]"), "{name} is not a safetensors file"),
+    (header(b"[" * 100_000), "{name} is not a safetensors file"),
     (header(b'{"a": {"shape": [2]}}'), "{name} is not a safetensors file"),
     (header(b'{"a": {"shape": ["x"], "data_offsets": [0, 0]}}'), "{name} is not a safetensors file"),
 ]

@@ -179,6 +179,7 @@ def test_a_stop_before_the_first_token_is_heard(server, manager):
     ("reply", "message"),
     [
         (Reply((b'data: {"choi\n\n',)), r"no JSON.*OpenAI-compatible"),
+        (Reply((b"data: " + b"[" * 100_000 + b"\n\n",)), r"no JSON.*OpenAI-compatible"),
         (Reply((b"<html>busy</html>",), 502, "text/html"), r"refuses \(502\)\. What it logs says more\."),
         (as_json({"error": {"message": "The model does not exist."}}, 404), r"404: The model does not exist\)"),
         (as_json({"detail": [{"msg": "bad"}]}, 422), r"refuses \(422: .*bad"),
