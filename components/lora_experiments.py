@@ -19,6 +19,7 @@ from pipelines.lora.low_rank import matrices, weight_change
 from pipelines.lora.rebuild import Rebuilder
 
 MAX_TABLE = 64  # matrices whose singular values are computed while one waits: half a second for the pocket pair
+_LEAST_ALPHA = 1e-3  # the adapters are cut out for their scaling: with less, A and B leave float32
 _BUSY: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "once"}
 
 
@@ -156,8 +157,8 @@ def adder(folders: tuple[Path, Path]) -> Callable[[str, float, float | None, boo
         from pipelines.lora.arithmetic import arithmetic
 
         _known(folders, name)
-        if not alpha:
-            return '<p class="quiet">With lora_alpha 0 there is nothing to merge.</p>'
+        if not alpha or alpha < _LEAST_ALPHA:
+            return f'<p class="quiet">With lora_alpha {alpha or 0:g} there is nothing to merge.</p>'
         if not first and not second:
             return '<p class="quiet">Both weights are 0: nothing to add up.</p>'
         before, after = (torch.from_numpy(read_tensor(tensors(folder)[name]).copy()) for folder in folders)

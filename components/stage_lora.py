@@ -23,6 +23,7 @@ from pipelines.lora.script import lora_script
 
 SAVEABLE = ("embed_tokens", "lm_head", "norm")
 MAX_RANK = 256
+MAX_ALPHA = 4096  # as a run takes it
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 
@@ -32,7 +33,9 @@ def build(studio: Studio, lesson: Lesson) -> None:
         model, pasted = model_picker(lesson)
         with gr.Row(elem_classes="knobs"):
             r = lesson.bind("r", gr.Slider(1, MAX_RANK, lesson.default("r"), step=1, label="Rank r"))
-            alpha = lesson.bind("alpha", gr.Number(lesson.default("alpha"), minimum=0, label="lora_alpha"))
+            alpha = lesson.bind(
+                "alpha", gr.Number(lesson.default("alpha"), minimum=0, maximum=MAX_ALPHA, label="lora_alpha")
+            )
             targets = lesson.bind(
                 "targets",
                 gr.Dropdown(

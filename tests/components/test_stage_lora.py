@@ -195,6 +195,7 @@ def test_adapters_are_added_up_and_the_trap_of_rslora_is_named() -> None:
         assert f"<code>{method}</code>" in plain
     assert "√r times too loud" in scaled and "√r times too loud" not in plain
     assert "nothing to merge" in adder(folders)(name, 16, 0, False, 1.0, 0.5)
+    assert "lora_alpha 1e-300 there is nothing to merge" in adder(folders)(name, 16, 1e-300, False, 1.0, 0.5)
     assert "nothing to add up" in adder(folders)(name, 16, 32, False, 0, 0)
 
 

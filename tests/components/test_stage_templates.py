@@ -34,7 +34,7 @@ def test_each_column_shows_control_text_as_chips_and_words_in_their_role(tiny_st
 
 @pytest.mark.parametrize("tools", ['[{"name"', "[" * 100_000])
 def test_tools_that_are_no_json_are_refused(tools: str) -> None:
-    with pytest.raises(InputError, match="tools: .*Write a JSON list") as refused:
+    with pytest.raises(InputError, match=r"tools: .*Write a JSON list") as refused:
         read_tools(tools)
     assert len(str(refused.value)) < 200
 
