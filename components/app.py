@@ -7,9 +7,11 @@ import json
 from collections.abc import Callable
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from components import (
     api,
+    delivery,
     drawings,
     health,
     languages,
@@ -108,7 +110,10 @@ def serve(page: gr.Blocks, studio: Studio) -> None:
         state_session_capacity=MAX_SESSIONS,
         run_history=False,
         i18n=languages.translate(page),
-        app_kwargs={"routes": [*health.routes(studio), *room_routes.routes(studio)]},
+        app_kwargs={
+            "routes": [*health.routes(studio), *room_routes.routes(studio), *delivery.routes()],
+            "middleware": [Middleware(delivery.PackedPage)],
+        },
         # Gradio otherwise asks itself for the page and gives up after three seconds, which a busy machine needs.
         _frontend=False,
     )
