@@ -100,6 +100,8 @@ def _parameters(block_fn: Any) -> Iterator[str]:
 
 
 def _misfit(value: Any, block: Any) -> str:
+    if isinstance(block, gr.Slider) and value is None:
+        return "the number is missing"  # while somebody types another over it
     if isinstance(block, Api) or (isinstance(block, _OF_ONE_TYPE) and value is not None):
         return misfit(value, block.api_info())
     if isinstance(block, gr.Dropdown) and not block.multiselect:

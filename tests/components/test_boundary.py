@@ -92,12 +92,13 @@ def test_an_endpoint_names_the_argument(client: Client, endpoint: str, arguments
 def broken() -> Any:
     """A page whose handler makes a mistake over what it was given."""
 
-    def fail(text: str, number: float) -> str:
+    def fail(text: str, number: float, share: float = 0) -> str:
         raise KeyError(text)
 
     with Page(analytics_enabled=False) as page:
-        text, number = gr.Textbox(label="Text"), gr.Number(label="How many")
+        text, number, share = gr.Textbox(label="Text"), gr.Number(label="How many"), gr.Slider(label="Share")
         gr.Button("Go").click(fail, [text, number], [text], api_name="fail", queue=False)
+        gr.Button("Go on").click(fail, [text, number, share], [text], api_name="fail_too", queue=False)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
     yield url.rstrip("/")
     page.close()
@@ -122,6 +123,12 @@ def test_what_the_page_shows_of_it_is_no_markup(broken: str) -> None:
 def test_a_value_that_a_field_cannot_hold_is_a_sentence(broken: str, number: Any) -> None:
     with pytest.raises(AppError, match=r"How many: .* is not a number"):
         Client(broken, verbose=False).predict("a", number, api_name="/fail")
+
+
+def test_the_emptied_number_of_a_slider_is_missing(broken: str) -> None:
+    """Gradio's page sends it while somebody types another number over it."""
+    with pytest.raises(AppError, match="Share: the number is missing"):
+        Client(broken, verbose=False).predict("a", 1, None, api_name="/fail_too")
 
 
 def test_nan_is_refused_by_the_name_of_its_field(broken: str) -> None:
