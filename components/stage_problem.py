@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -141,28 +141,17 @@ def _listen(
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     running = []
     for cell in cells:
-        ask = asker(studio, cell.panel)
         # A stream of its own for each panel: they are written at the same time, and one that fails fails alone.
         running.append(
             gr.on(
-                [run.click, prompt.submit],
-                ask,
+                [run.click, prompt.submit, *(chip.click for chip in chips)],
+                asker(studio, cell.panel, chips),
                 [prompt, crossed, *knobs],
                 cell.outputs,
                 concurrency_limit=None,
                 **quiet,
             )
         )
-        for chip, text in zip(chips, CHIPS, strict=True):
-            running.append(
-                chip.click(
-                    asker(studio, cell.panel, text),
-                    [prompt, crossed, *knobs],
-                    cell.outputs,
-                    concurrency_limit=None,
-                    **quiet,
-                )
-            )
         cell.text.press(look, [cell.trail], [cell.text, cell.bars, cell.trail], **quiet)
         running.append(
             cell.bars.press(
@@ -183,17 +172,21 @@ def show_cells(crossed: bool) -> list[gr.Column]:
 Update = tuple[str, str, str, Trail | None]  # text, ending, bars and trail of a panel
 
 
-def asker(studio: Studio, panel: Panel, fixed: str = "") -> Callable[..., Iterator[Update]]:
-    """The handler that streams one panel; with `fixed`, it asks that instead of what the box holds."""
+def asker(studio: Studio, panel: Panel, chips: Sequence[gr.Button]) -> Callable[..., Iterator[Update]]:
+    """The handler that streams one panel; a press on one of the chips asks that instead of what the box holds."""
 
     @shows_input_errors
-    def ask(typed: str, crossed: bool, temperature: float, length: int, seed: int) -> Iterator[Update]:
+    def ask(
+        typed: str, crossed: bool, temperature: float, length: int, seed: int, event: gr.EventData
+    ) -> Iterator[Update]:
         from pipelines.completion import Sampling, chat, complete
 
         if not (panel.usual or crossed):
             return
         yield _loading()
-        prompt, sampling = fixed or typed, Sampling(length, temperature, seed)
+        # One event for all: Gradio's page looks through every event for each of its components when it opens.
+        prompt = str(event.target.value) if event.target in chips else typed
+        sampling = Sampling(length, temperature, seed)
         if panel.chat:
             answer = chat(studio.manager, (Message("user", prompt),), panel.model, sampling)
         else:

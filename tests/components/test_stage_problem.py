@@ -12,10 +12,11 @@ from components.stage_problem import PANELS, Panel, asker, brancher, look, scrip
 
 BASE_RAW, INSTRUCT_RAW, _, INSTRUCT_CHAT = PANELS
 GREEDY = (0.0, 6, 0)  # temperature, length, seed
+SENT = gr.EventData(None, None)
 
 
 def last(studio: Studio, panel: Panel, prompt: str, crossed: bool = False, knobs: tuple = GREEDY) -> tuple:
-    return list(asker(studio, panel)(prompt, crossed, *knobs))[-1]
+    return list(asker(studio, panel, [])(prompt, crossed, *knobs, SENT))[-1]
 
 
 def press(index: int) -> gr.EventData:
@@ -34,8 +35,16 @@ def test_the_chat_panel_shows_the_template_around_the_prompt(tiny_studio: Studio
 
 
 def test_a_panel_that_is_not_shown_asks_nothing(tiny_studio: Studio) -> None:
-    assert list(asker(tiny_studio, INSTRUCT_RAW)("Hi", False, *GREEDY)) == []
-    assert list(asker(tiny_studio, INSTRUCT_RAW)("Hi", True, *GREEDY)) != []
+    assert list(asker(tiny_studio, INSTRUCT_RAW, [])("Hi", False, *GREEDY, SENT)) == []
+    assert list(asker(tiny_studio, INSTRUCT_RAW, [])("Hi", True, *GREEDY, SENT)) != []
+
+
+def test_a_chip_asks_its_own_question_and_no_other_component_does(tiny_studio: Studio) -> None:
+    chip, other = gr.Button("Good day", render=False), gr.Button("Tell me", render=False)
+    ask = asker(tiny_studio, INSTRUCT_CHAT, [chip])
+    for target, asked in ((chip, "Good day"), (other, "Hi"), (None, "Hi")):
+        trail = list(ask("Hi", False, *GREEDY, gr.EventData(target, None)))[-1][3]
+        assert "".join(piece.text for piece in trail.given) == f"<|bos|><|user|>{asked}<|end|><|assistant|>"
 
 
 def test_an_empty_prompt_is_an_error_that_says_so(tiny_studio: Studio) -> None:
