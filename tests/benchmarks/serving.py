@@ -74,10 +74,11 @@ def _row(people: int, app: str, script: Path, arguments: tuple[str, ...], rounds
     firsts = [each.first for each in answers]
     # An answer of one word takes as long as its first token: its rate says nothing of who had to wait for whom.
     rates = [each.tokens / each.last for each in answers if each.tokens == tokens]
+    spread = f"{median(rates):,.1f} / {min(rates):,.1f} ({len(rates)})" if rates else "all over early"
     total = sum(each.tokens for each in answers) / seconds
     return (
         f"| {people} | {app} | {median(firsts):.2f} / {p95(firsts):.2f} s | {total:,.0f} | "
-        f"{median(rates):,.1f} / {min(rates):,.1f} ({len(rates)}) | {len(faults)} | {peak / 2**20:,.0f} MiB |"
+        f"{spread} | {len(faults)} | {peak / 2**20:,.0f} MiB |"
     )
 
 
