@@ -43,10 +43,15 @@ def load_model(spec: ModelSpec, folder: Path, parameters: int, device: str) -> R
         model = (model if spec.quant else model.to(device)).eval()
         with torch.inference_mode():
             model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=device))
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, MemoryError, SafetensorError) as error:
+    except (
+        *(OSError, ValueError, RuntimeError, KeyError, ImportError, MemoryError, SafetensorError),
+        AssertionError,  # bitsandbytes: the width of a layer does not suit its kernel
+    ) as error:
         if is_out_of_memory(error):
             raise InputError(f"'{spec.key}' does not fit in memory", _WHERE, "Choose a smaller model.") from error
         advice = "It has to be a causal language model that transformers knows without remote code."
+        if spec.quant:
+            advice += f" Not all of its widths may suit bitsandbytes on this machine: load it without '@{spec.quant}'."
         raise InputError(f"'{spec.key}' cannot be loaded ({_first_line(error)})", _WHERE, advice) from error
     return Resident(spec, model, device, lean_model(model))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaForCausalLM
 
 from pipelines.answering import Sampling
 from pipelines.completion import complete
@@ -41,6 +41,19 @@ def test_a_quantized_model_writes_what_transformers_writes_with_it(quant: str, s
         written = reference.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :]
     expected = tokenizer.decode(written, skip_special_tokens=True)
     assert greedy(manager, f"base@{quant}", 12) == expected
+
+
+def test_widths_that_bitsandbytes_does_not_take_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU with bf16 units it repacks a layer by 32 outputs at the first pass, and asserts that it can."""
+
+    def forward(*_: Any, **__: Any) -> None:
+        raise AssertionError("N must be divisible by block_n")
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", forward)
+    manager = ModelManager(Settings())
+    with pytest.raises(InputError, match=r"cannot be loaded \(N must be .*\).* load it without '@nf4'"):
+        manager.lease("base@nf4").__enter__()
+    assert manager.gauge().used == 0
 
 
 def test_both_kinds_are_resident_beside_each_other_and_counted_with_their_constants() -> None:
