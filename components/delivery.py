@@ -39,6 +39,7 @@ class _Files:
         self._kept: dict[str, tuple[bytes, bytes]] = {}
 
     async def send(self, request: Request) -> Response:
+        """The file of the name that was asked for, and of no other; 404 when the folder has none."""
         name = request.path_params["name"]
         if name not in self._paths:
             return PlainTextResponse("There is no such file.", status_code=404)
