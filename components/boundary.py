@@ -104,7 +104,9 @@ def _misfit(value: Any, block: Any) -> str:
         return "the number is missing"  # while somebody types another over it
     if isinstance(block, Api) or (isinstance(block, _OF_ONE_TYPE) and value is not None):
         return misfit(value, block.api_info())
-    if isinstance(block, gr.Dropdown) and not block.multiselect:
+    if isinstance(block, gr.Dropdown) and block.multiselect:
+        return "" if value is None or isinstance(value, list) else f"{shown(value)} is not a list of choices"
+    if isinstance(block, gr.Dropdown):
         other = block.allow_custom_value and value is not None and not isinstance(value, str)
         return f"{shown(value)} is not one choice" if other or isinstance(value, list | dict) else ""
     return ""

@@ -100,16 +100,16 @@ def show_budget(
     batch_size: int,
     accumulation: int,
     max_length: int,
-    model: str,
-    method: str,
-    gpu: str,
+    model: str | None,
+    method: str | None,
+    gpu: str | None,
 ) -> str:
     """Steps, tokens, hours and dollars of a run over what is open, or over what cleaning left of it."""
     from pipelines.memory.cost import cost
     from pipelines.memory.gpus import gpus
     from pipelines.memory.setup import MemorySetup
 
-    if session is None:
+    if session is None or not (model and method and gpu):
         return ""
     found_ = session.opened.inspection
     lengths = [

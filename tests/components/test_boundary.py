@@ -97,7 +97,9 @@ def broken() -> Any:
 
     with Page(analytics_enabled=False) as page:
         text, number, share = gr.Textbox(label="Text"), gr.Number(label="How many"), gr.Slider(label="Share")
+        some = gr.Dropdown(["a", "b"], multiselect=True, label="Some")
         gr.Button("Go").click(fail, [text, number], [text], api_name="fail", queue=False)
+        gr.Button("Go far").click(fail, [text, some], [text], api_name="fail_again", queue=False)
         gr.Button("Go on").click(fail, [text, number, share], [text], api_name="fail_too", queue=False)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
     yield url.rstrip("/")
@@ -129,6 +131,11 @@ def test_the_emptied_number_of_a_slider_is_missing(broken: str) -> None:
     """Gradio's page sends it while somebody types another number over it."""
     with pytest.raises(AppError, match="Share: the number is missing"):
         Client(broken, verbose=False).predict("a", 1, None, api_name="/fail_too")
+
+
+def test_several_choices_are_a_list(broken: str) -> None:
+    with pytest.raises(AppError, match="Some: 5 is not a list of choices"):
+        Client(broken, verbose=False).predict("a", 5, api_name="/fail_again")
 
 
 def test_nan_is_refused_by_the_name_of_its_field(broken: str) -> None:
