@@ -100,8 +100,8 @@ def _parameters(block_fn: Any) -> Iterator[str]:
 
 
 def _misfit(value: Any, block: Any) -> str:
-    if isinstance(block, gr.Slider) and value is None:
-        return "the number is missing"  # while somebody types another over it
+    if value is None and _always_holds(block):
+        return "nothing is chosen"
     if isinstance(block, Api) or (isinstance(block, _OF_ONE_TYPE) and value is not None):
         return misfit(value, block.api_info())
     if isinstance(block, gr.Dropdown) and block.multiselect:
@@ -110,6 +110,13 @@ def _misfit(value: Any, block: Any) -> str:
         other = block.allow_custom_value and value is not None and not isinstance(value, str)
         return f"{shown(value)} is not one choice" if other or isinstance(value, list | dict) else ""
     return ""
+
+
+def _always_holds(block: Any) -> bool:
+    """Whether a field cannot be left empty; a slider's number is, while somebody types another over it."""
+    if isinstance(block, gr.Dropdown):
+        return not (block.multiselect or block.allow_custom_value or block.value is None)
+    return isinstance(block, gr.Slider) or (isinstance(block, gr.Radio) and block.value is not None)
 
 
 def _name_of(block: Any) -> str:

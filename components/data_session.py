@@ -100,16 +100,16 @@ def show_budget(
     batch_size: int,
     accumulation: int,
     max_length: int,
-    model: str | None,
-    method: str | None,
-    gpu: str | None,
+    model: str,
+    method: str,
+    gpu: str,
 ) -> str:
     """Steps, tokens, hours and dollars of a run over what is open, or over what cleaning left of it."""
     from pipelines.memory.cost import cost
     from pipelines.memory.gpus import gpus
     from pipelines.memory.setup import MemorySetup
 
-    if session is None or not (model and method and gpu):
+    if session is None:
         return ""
     found_ = session.opened.inspection
     lengths = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from starlette.requests import Request
 
 from components.visitors import known_visitor
 from pipelines.errors import InputError
+from pipelines.untrusted_json import read_json
 
 MAX_BODY = 4096  # bytes
 _WHERE = "Room"
@@ -33,8 +33,8 @@ class Asked:
             if len(body) > MAX_BODY:
                 raise InputError(f"a request may have {MAX_BODY} bytes", _WHERE)
         try:
-            values = json.loads(bytes(body))
-        except (ValueError, RecursionError):
+            values = read_json(bytes(body))
+        except ValueError:
             raise InputError("this is not JSON", _WHERE) from None
         if not isinstance(values, dict):
             raise InputError("this is not a JSON object", _WHERE)

@@ -20,6 +20,7 @@ from pipelines.errors import InputError
 from pipelines.messages import Message, parse_messages
 from pipelines.templates.catalogue import catalogue, get_template
 from pipelines.templates.types import Rendered, TemplateEntry
+from pipelines.untrusted_json import read_json
 
 if TYPE_CHECKING:
     from pipelines.templates.warnings import TemplateWarning
@@ -192,11 +193,9 @@ def read_tools(text: str) -> list[dict[str, Any]] | None:
     if not text or not text.strip():
         return None
     try:
-        return parse_tools(json.loads(text))
+        return parse_tools(read_json(text))
     except json.JSONDecodeError as error:
         raise InputError(f"line {error.lineno}: {error.msg}", "tools", "Write a JSON list.") from error
-    except RecursionError:
-        raise InputError("the JSON is nested too deeply", "tools", "Write a JSON list of functions.") from None
 
 
 def take_template(key: str, jinja: str) -> str:

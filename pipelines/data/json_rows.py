@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.data.records import RawRow
 from pipelines.errors import InputError
+from pipelines.untrusted_json import read_json
 
 MAX_ROW_BYTES = 4 * 2**20
 # A JSON object that wraps its rows ({"data": […]}) is parsed whole, at several times its size in memory.
@@ -61,7 +62,7 @@ def is_lines(start: str) -> bool:
     if not newline or not rest.lstrip().startswith("["):
         return False
     try:
-        return isinstance(json.loads(first), list)
+        return isinstance(read_json(first), list)
     except ValueError:
         return False
 

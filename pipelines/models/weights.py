@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import InputError
+from pipelines.untrusted_json import read_json
 
 _AGAIN = "Copy or download it again."
 _MAX_HEADER = 100_000_000  # the limit of the reference reader
@@ -99,13 +100,13 @@ def _header(file: Path, where: str) -> dict[str, dict]:
             length = int.from_bytes(stream.read(8), "little")
             if length > _MAX_HEADER:
                 raise ValueError("header too long")
-            header = json.loads(stream.read(length))
+            header = read_json(stream.read(length))
             there = os.fstat(stream.fileno()).st_size
         header.pop("__metadata__", None)
         whole = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if not all(isinstance(size, int) for tensor in header.values() for size in tensor["shape"]):
             raise ValueError("a shape that is none")
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(f"{file.name} is not a safetensors file", where, _AGAIN) from error
     if there != whole:
         raise InputError(f"{file.name} is damaged: it has {there:,} bytes and should have {whole:,}", where, _AGAIN)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pipelines.errors import InputError
 from pipelines.remote.events import Events
+from pipelines.untrusted_json import read_json
 
 if TYPE_CHECKING:
     import httpx
@@ -150,8 +151,8 @@ class Client:
 
 def _json(text: str | bytes) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         raise InputError(
             "the server sent something that is no JSON", WHERE, f"Is it OpenAI-compatible? {_LOG}"
         ) from error
@@ -161,8 +162,8 @@ def reason(body: bytes | str | Any) -> str:
     """What a server says about its refusal, whichever field it uses for that; without a final full stop."""
     if isinstance(body, bytes | str):
         try:
-            body = json.loads(body)
-        except (ValueError, RecursionError):
+            body = read_json(body)
+        except ValueError:
             text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
             return "" if "<" in text else _short(text)
     while isinstance(body, dict):

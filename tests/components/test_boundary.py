@@ -92,15 +92,21 @@ def test_an_endpoint_names_the_argument(client: Client, endpoint: str, arguments
 def broken() -> Any:
     """A page whose handler makes a mistake over what it was given."""
 
-    def fail(text: str, number: float, share: float = 0) -> str:
+    def fail(text: str, other: Any) -> str:
         raise KeyError(text)
 
     with Page(analytics_enabled=False) as page:
-        text, number, share = gr.Textbox(label="Text"), gr.Number(label="How many"), gr.Slider(label="Share")
-        some = gr.Dropdown(["a", "b"], multiselect=True, label="Some")
-        gr.Button("Go").click(fail, [text, number], [text], api_name="fail", queue=False)
-        gr.Button("Go far").click(fail, [text, some], [text], api_name="fail_again", queue=False)
-        gr.Button("Go on").click(fail, [text, number, share], [text], api_name="fail_too", queue=False)
+        text = gr.Textbox(label="Text")
+        others = {
+            "fail": gr.Number(label="How many"),
+            "slider": gr.Slider(label="Share"),
+            "one": gr.Dropdown(["a", "b"], value="a", label="One"),
+            "any": gr.Dropdown(["a", "b"], value=None, label="Any"),
+            "radio": gr.Radio(["a", "b"], value="a", label="Way"),
+            "some": gr.Dropdown(["a", "b"], multiselect=True, label="Some"),
+        }
+        for name, other in others.items():
+            gr.Button(name).click(fail, [text, other], [text], api_name=name, queue=False)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
     yield url.rstrip("/")
     page.close()
@@ -127,15 +133,20 @@ def test_a_value_that_a_field_cannot_hold_is_a_sentence(broken: str, number: Any
         Client(broken, verbose=False).predict("a", number, api_name="/fail")
 
 
-def test_the_emptied_number_of_a_slider_is_missing(broken: str) -> None:
-    """Gradio's page sends it while somebody types another number over it."""
-    with pytest.raises(AppError, match="Share: the number is missing"):
-        Client(broken, verbose=False).predict("a", 1, None, api_name="/fail_too")
-
-
-def test_several_choices_are_a_list(broken: str) -> None:
-    with pytest.raises(AppError, match="Some: 5 is not a list of choices"):
-        Client(broken, verbose=False).predict("a", 5, api_name="/fail_again")
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("slider", None, "Share: nothing is chosen"),  # as Gradio's page sends it while another number is typed
+        ("one", None, "One: nothing is chosen"),
+        ("radio", None, "Way: nothing is chosen"),
+        ("any", None, "The studio made a mistake here"),  # the handler's
+        ("some", None, "The studio made a mistake here"),
+        ("some", 5, "Some: 5 is not a list of choices"),
+    ],
+)
+def test_an_empty_choice_reaches_those_who_may_have_none(broken: str, name: str, value: Any, says: str) -> None:
+    with pytest.raises(AppError, match=says):
+        Client(broken, verbose=False).predict("a", value, api_name=f"/{name}")
 
 
 def test_nan_is_refused_by_the_name_of_its_field(broken: str) -> None:

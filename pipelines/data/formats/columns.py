@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.untrusted_json import read_json
+
 # Columns that hold a conversation, as published sets name them. The order decides where a row has several.
 CONVERSATION_COLUMNS = (
     "messages",
@@ -57,8 +59,8 @@ def nested(value: Any) -> Any:
     """A list or object, also where a CSV cell or a Parquet string holds it as JSON; else the value itself."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return read_json(value)
+        except ValueError:
             return value
     # pyarrow gives lists; a pandas reader gives arrays.
     return value.tolist() if hasattr(value, "tolist") else value

@@ -97,8 +97,9 @@ def test_numbers_at_the_edge_of_a_window_are_not_cut(write: Write, monkeypatch: 
     assert values(write("rows.json", "[123456, 7890123, -1.5e10]")) == [123456, 7890123, -1.5e10]
 
 
-def test_deep_nesting_is_a_fault_and_no_crash(write: Write) -> None:
-    deep = "[" * 100_000
+@pytest.mark.parametrize("count", [2_000, 100_000])
+def test_deep_nesting_is_a_fault_and_no_crash(write: Write, count: int) -> None:
+    deep = "[" * count
     assert faults(write("deep.jsonl", '{"a": 1}\n' + deep + "\n"))
     assert faults(write("deep.json", deep))
     assert faults(write("deep.json", f"{deep}\n[1]\n"))
